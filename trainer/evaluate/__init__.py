@@ -1,0 +1,1 @@
+"""How well a talking video talks: measured on finished videos, never used to tune a model."""
