@@ -1,0 +1,128 @@
+"""Read the sound of any common audio or video file as mono float32 at one sample rate, or say why it cannot be used.
+
+Knows nothing about speech, features or models. A wave is a float32 array [samples] in [-1, 1].
+
+Two decisions worth knowing. Stereo becomes mono as the mean of the channels, which cannot clip. A wave whose peak lies
+above 1, as lossy decoders and resampling produce from loud recordings, is scaled down as a whole, never clipped; above
+`MAX_PEAK` the file does not hold what it says it holds and is refused.
+"""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import soxr
+
+from engine.errors import UserError
+from engine.media.picture import is_picture
+
+SAMPLE_RATE_HZ = 16_000
+MIN_S = 0.2
+MAX_S = 600.0
+MAX_PEAK = 2.0
+SILENCE_RMS = 1e-3  # -60 dBFS: below the room noise of a quiet recording
+# Whitelists: playlist formats could make the reader open other files or addresses named inside an uploaded one.
+DEMUXERS = (
+    "wav,w64,mp3,flac,ogg,aac,aiff,au,caf,amr,asf,avi,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts"
+)
+OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
+FORMATS_FOR_PEOPLE = "wav, mp3, m4a, flac, ogg or mp4"
+# Containers that store the exact length of a track, so that a shorter one is known to be cut off.
+EXACT_DURATION = {"wav", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "aiff", "w64", "caf", "au"}
+DURATION_TOLERANCE_S = 0.1
+
+
+def read_audio(
+    path: str | Path,
+    *,
+    field: str = "audio",
+    sample_rate_hz: int = SAMPLE_RATE_HZ,
+    min_s: float = MIN_S,
+    max_s: float = MAX_S,
+) -> np.ndarray:
+    """The first sound track as float32 mono [samples] in [-1, 1] at `sample_rate_hz`.
+
+    Raises `UserError(field)` for a path that is missing, a file without sound, a picture, a truncated or damaged file
+    (a decoding error, or less sound than the header promises), NaN or infinite samples, and a length below `min_s` or
+    above `max_s`; the upper limit is checked on the header before decoding, and again while decoding.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"The audio {path} does not exist; check the path.", field)
+    if not path.is_file():
+        raise UserError(f"{path} is a folder, not a sound; give the path of a {FORMATS_FOR_PEOPLE} file.", field)
+    if path.stat().st_size == 0:
+        raise UserError(f"{path.name} is an empty file; record or export it again.", field)
+    wave, rate_hz = _decode(path, field, max_s)
+    duration_s = len(wave) / rate_hz
+    if duration_s < min_s:
+        raise UserError(f"{path.name} holds {duration_s:.2f} s of sound; at least {min_s:g} s is needed.", field)
+    if not np.isfinite(wave).all():
+        raise UserError(f"{path.name} contains samples that are not numbers (NaN or infinite); export it again.", field)
+    peak = float(np.abs(wave).max())
+    if peak > MAX_PEAK:
+        raise UserError(
+            f"{path.name} has samples up to {peak:.4g}, and full scale is 1; normalise it and export it again.", field
+        )
+    wave = soxr.resample(wave, rate_hz, sample_rate_hz, quality="VHQ")
+    return np.ascontiguousarray(wave / max(1.0, float(np.abs(wave).max())), dtype=np.float32)
+
+
+def is_silent(wave: np.ndarray, sample_rate_hz: int = SAMPLE_RATE_HZ) -> bool:
+    """Whether no stretch of one video frame (40 ms) is louder than -60 dBFS RMS."""
+    hop = sample_rate_hz // 25
+    padded = np.pad(wave.astype(np.float64), (0, -len(wave) % hop)).reshape(-1, hop)
+    return bool(np.sqrt((padded**2).mean(axis=1)).max(initial=0.0) < SILENCE_RMS)
+
+
+def _decode(path: Path, field: str, max_s: float) -> tuple[np.ndarray, int]:
+    """Mono wave at the file's own sample rate, and that rate."""
+    try:
+        with av.open(str(path), options=OPEN_OPTIONS) as container:
+            if not container.streams.audio:
+                raise UserError(f"{path.name} has no sound track; use a {FORMATS_FOR_PEOPLE} file with sound.", field)
+            stream = container.streams.audio[0]
+            promised_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+            if promised_s is not None:
+                _check_length(path, promised_s, field, max_s)
+            to_planar_float = av.AudioResampler(format="fltp")
+            parts: list[np.ndarray] = []
+            samples = 0
+            for frame in container.decode(stream):
+                for planar in to_planar_float.resample(frame):
+                    parts.append(planar.to_ndarray().mean(axis=0))
+                    samples += planar.samples
+                _check_length(path, samples / stream.rate, field, max_s)
+            exact = container.format.name in EXACT_DURATION
+            if exact and promised_s is not None and samples / stream.rate < promised_s - DURATION_TOLERANCE_S:
+                raise UserError(
+                    f"{path.name} is truncated: {samples / stream.rate:.2f} s of the {promised_s:.2f} s it should "
+                    "hold are there; export or download it again.",
+                    field,
+                )
+            return np.concatenate(parts) if parts else np.zeros(0, np.float32), stream.rate
+    except PermissionError:
+        raise UserError(f"{path} may not be read; change its permissions or copy it elsewhere.", field) from None
+    except (av.FFmpegError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        if is_picture(path):
+            raise UserError(
+                f"{path.name} is a picture, not a sound; use a {FORMATS_FOR_PEOPLE} file.", field
+            ) from None
+        raise UserError(
+            f"{path.name} cannot be read as sound, or is damaged ({_reason(error)}); "
+            f"use a {FORMATS_FOR_PEOPLE} file that plays to its end.",
+            field,
+        ) from error
+
+
+def _check_length(path: Path, duration_s: float, field: str, max_s: float) -> None:
+    if duration_s > max_s:
+        raise UserError(
+            f"{path.name} is {duration_s:.0f} s or more of sound; at most {max_s:.0f} s is accepted, cut it.", field
+        )
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
