@@ -57,7 +57,7 @@ def align_phones(audio: NDArray[np.float32]) -> list[tuple[str, int, int]]:
     return [(phone.name, phone.start, phone.duration) for word in decoder.get_alignment() for phone in word]
 
 
-def _decode(decoder, pcm: bytes) -> None:  # type: ignore[no-untyped-def]
+def _decode(decoder, pcm: bytes) -> None:
     decoder.start_utt()
     decoder.process_raw(pcm, no_search=False, full_utt=True)
     decoder.end_utt()

@@ -1,0 +1,40 @@
+import cv2
+import numpy as np
+import pytest
+
+from trainer.evaluate.fidelity import even_sized, luma_psnr_db, sharpness
+
+
+def picture(height: int = 64, width: int = 48) -> np.ndarray:
+    return np.random.default_rng(0).integers(20, 230, (height, width, 3), dtype=np.uint8)
+
+
+def test_psnr_of_one_grey_level_is_48_db():
+    reference = picture()
+    everywhere = np.ones(reference.shape[:2], dtype=bool)
+    assert luma_psnr_db(reference + 1, reference, everywhere) == pytest.approx(48.13, abs=0.01)
+    assert luma_psnr_db(reference, reference, everywhere) == float("inf")
+
+
+def test_psnr_sees_only_the_compared_pixels():
+    reference = picture()
+    changed = reference.copy()
+    changed[:32] = 255 - changed[:32]
+    compared = np.ones(reference.shape[:2], dtype=bool)
+    compared[:32] = False
+    assert luma_psnr_db(changed, reference, compared) == float("inf")
+    assert luma_psnr_db(changed, reference, ~compared) < 15
+
+
+def test_blur_lowers_sharpness_and_a_shift_does_not():
+    sharp = picture()
+    box_px = (8, 8, 40, 56)
+    assert sharpness(cv2.GaussianBlur(sharp, (0, 0), 1.0), box_px) < 0.1 * sharpness(sharp, box_px)
+    assert sharpness(np.roll(sharp, 2, axis=1), box_px) == pytest.approx(sharpness(sharp, box_px), rel=0.1)
+
+
+def test_an_odd_picture_is_made_even_by_repeating_its_edge():
+    even = even_sized(picture(63, 47))
+    assert even.shape == (64, 48, 3)
+    assert np.array_equal(even[63], even[62]) and np.array_equal(even[:, 47], even[:, 46])
+    assert even_sized(picture()).shape == (64, 48, 3)
