@@ -1,0 +1,190 @@
+"""EchoMimicTransformer3DModel: Wan's video transformer that listens.
+
+diffusers' `WanTransformer3DModel` with our blocks (CDCA, paper Eq. 1) and an audio projection; one class serves nano,
+preview and flash, which differ in constructor arguments only. Knows nothing about noise schedules, guidance or phases:
+the modality weights W(c, τ) come in as numbers.
+"""
+
+import math
+from typing import Any, Literal
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_outputs import Transformer2DModelOutput
+from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
+from diffusers.utils import apply_lora_scale
+from torch import Tensor, nn
+
+from engine.model.audio_projection import FlashAudioProjection, PreviewAudioProjection
+from engine.model.cdca import EchoMimicBlock, ModalConditions
+
+AudioProjectionKind = Literal["preview", "flash"]
+
+
+class EchoMimicTransformer3DModel(WanTransformer3DModel):
+    """The velocity v = ε − x0 of 16 latent channels, from those, the mask, the masked video, text, image and audio."""
+
+    _repeated_blocks = ["EchoMimicBlock"]  # noqa: RUF012 (ModelMixin's attributes)
+    _no_split_modules = ["EchoMimicBlock"]  # noqa: RUF012
+    # Wan's plan shards the frame-major tokens, so that a shard is not whole frames; audio attention needs those.
+    _cp_plan = None
+
+    @register_to_config
+    def __init__(  # noqa: PLR0917 (one argument for each of Wan's)
+        self,
+        patch_size: tuple[int, int, int] = (1, 2, 2),
+        num_attention_heads: int = 12,
+        attention_head_dim: int = 128,
+        in_channels: int = 36,
+        out_channels: int = 16,
+        text_dim: int = 4096,
+        freq_dim: int = 256,
+        ffn_dim: int = 8960,
+        num_layers: int = 30,
+        cross_attn_norm: bool = True,
+        eps: float = 1e-6,
+        image_dim: int = 1280,
+        rope_max_seq_len: int = 1024,
+        audio_projection: AudioProjectionKind = "preview",
+        audio_dim: int = 768,
+        audio_layers: int = 12,
+        audio_intermediate_dim: int = 512,
+        audio_context_tokens: int = 32,
+    ) -> None:
+        """The defaults are the released preview model's; the last three arguments matter to flash only."""
+        # Undecorated, or Wan's constructor would write its own arguments over our registered ones; and no layers,
+        # because its blocks would be built only to be thrown away.
+        WanTransformer3DModel.__init__.__wrapped__(
+            self,
+            patch_size=patch_size,
+            num_attention_heads=num_attention_heads,
+            attention_head_dim=attention_head_dim,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            text_dim=text_dim,
+            freq_dim=freq_dim,
+            ffn_dim=ffn_dim,
+            num_layers=0,
+            cross_attn_norm=cross_attn_norm,
+            eps=eps,
+            image_dim=image_dim,
+            rope_max_seq_len=rope_max_seq_len,
+        )
+        dim = num_attention_heads * attention_head_dim
+        # Not `audio_projection`: diffusers finds a constructor argument of that name before a submodule.
+        self.audio_projector: nn.Module
+        match audio_projection:
+            case "preview":
+                self.audio_projector = PreviewAudioProjection(audio_dim, dim)
+            case "flash":
+                self.audio_projector = FlashAudioProjection(
+                    audio_dim, audio_layers, audio_intermediate_dim, audio_context_tokens, dim
+                )
+            case _:
+                raise ValueError(f"audio_projection must be 'preview' or 'flash'; got {audio_projection!r}.")
+        self.blocks = nn.ModuleList(
+            EchoMimicBlock(
+                dim,
+                ffn_dim,
+                num_attention_heads,
+                cross_attn_norm=cross_attn_norm,
+                eps=eps,
+                audio_bias=audio_projection == "flash",
+            )
+            for _ in range(num_layers)
+        )
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Start as a quiet Wan: Xavier blocks, no output yet, and audio that adds nothing until it has learnt to."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        embedder = self.condition_embedder
+        for linear in (
+            embedder.time_embedder.linear_1,
+            embedder.time_embedder.linear_2,
+            embedder.text_embedder.linear_1,
+            embedder.text_embedder.linear_2,
+        ):
+            nn.init.normal_(linear.weight, std=0.02)
+        nn.init.zeros_(self.proj_out.weight)
+        for block in self.blocks:
+            nn.init.zeros_(block.attn2.to_v_audio.weight)
+
+    @apply_lora_scale("attention_kwargs")
+    def forward(
+        self,
+        hidden_states: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        encoder_hidden_states_image: Tensor | None = None,
+        *,
+        encoder_hidden_states_audio: Tensor,
+        modal_weights: Tensor | None = None,
+        face_mask: Tensor | None = None,
+        audio_scale: float = 1.0,
+        attention_kwargs: dict[str, Any] | None = None,
+        return_dict: bool = True,
+    ) -> Transformer2DModelOutput | tuple[Tensor]:
+        """Predict the velocity [B, out_channels, T, H, W] as `.sample` (or as a 1-tuple without `return_dict`).
+
+        hidden_states [B, in_channels, T, H, W]: noisy latents, mask (1 = known), masked-video latents.
+        timestep [B]: τ = 1000·σ. encoder_hidden_states [B, Lt, text_dim]: zero-padded, not masked; any length.
+        encoder_hidden_states_image [B, Li, image_dim]: any number of tokens. encoder_hidden_states_audio: 50 Hz
+        features [B, 2F, audio_dim] (preview) or windows [B, F, 5, layers, audio_dim] (flash), F = 4(T − 1) + 1.
+        modal_weights [B, 3]: W(c, τ) of text, image, audio; ones if None. face_mask [B, (H/p)·(W/p)]: multiplies the
+        audio attention of every latent frame; ones if None. audio_scale: multiplies it too.
+        Raises ValueError if the audio is not as long as the video.
+        """
+        grid = [size // patch for size, patch in zip(hidden_states.shape[2:], self.config.patch_size, strict=True)]
+        rotary_emb = self.rope(hidden_states)
+        hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
+
+        temb, timestep_proj, text, image = self.condition_embedder(
+            timestep, encoder_hidden_states, encoder_hidden_states_image
+        )
+        timestep_proj = timestep_proj.unflatten(1, (6, -1))
+        audio = self.audio_projector(encoder_hidden_states_audio)
+        if audio.shape[1] != grid[0]:
+            raise ValueError(f"The audio is {audio.shape[1]} latent frames long, the video {grid[0]}.")
+        conditions = ModalConditions(
+            text, image, audio, *self._weights(modal_weights, face_mask, audio_scale, hidden_states, grid)
+        )
+
+        for block in self.blocks:
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                hidden_states = self._gradient_checkpointing_func(
+                    block, hidden_states, conditions, timestep_proj, rotary_emb
+                )
+            else:
+                hidden_states = block(hidden_states, conditions, timestep_proj, rotary_emb)
+
+        shift, scale = (self.scale_shift_table + temb.unsqueeze(1)).to(hidden_states.device).chunk(2, dim=1)
+        hidden_states = (self.norm_out(hidden_states.float()) * (1 + scale) + shift).type_as(hidden_states)
+        sample = self._unpatchify(self.proj_out(hidden_states), grid)
+        return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
+
+    @staticmethod
+    def _weights(
+        modal_weights: Tensor | None, face_mask: Tensor | None, audio_scale: float, like: Tensor, grid: list[int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights of text, image and audio that broadcast over the tokens [B, T·h·w, D]."""
+        if modal_weights is None:
+            modal_weights = like.new_ones(like.shape[0], 3)
+        text, image, audio = modal_weights.to(like)[:, :, None, None].unbind(1)
+        audio = audio * audio_scale
+        if face_mask is not None:
+            tokens = math.prod(grid[1:])
+            if face_mask.shape[1] != tokens:
+                raise ValueError(f"The face mask has {face_mask.shape[1]} tokens, a latent frame has {tokens}.")
+            audio = audio * face_mask.to(like).repeat(1, grid[0]).unsqueeze(2)
+        return text, image, audio
+
+    def _unpatchify(self, tokens: Tensor, grid: list[int]) -> Tensor:
+        """[B, T·h·w, p_t·p_h·p_w·C] → [B, C, T·p_t, h·p_h, w·p_w]."""
+        patches = tokens.unflatten(2, (*self.config.patch_size, -1)).unflatten(1, grid)
+        return patches.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
