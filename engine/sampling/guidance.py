@@ -1,0 +1,43 @@
+"""Three-branch classifier-free guidance over text and audio (paper, section on inference).
+
+    v = v_u + g_t (v_t - v_u) + g_a (v_ta - v_t)
+
+with u = (negative text, null audio), t = (text, null audio) and ta = (text, audio).
+
+Pure functions of scales and predictions; knows nothing about models, windows or schedulers. Written as a sum of
+coefficient times branch, so that a branch whose coefficient is zero need not be evaluated at all.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from engine.settings import GuidanceSettings
+
+BRANCHES = ("u", "t", "ta")
+"""Unconditional, text alone, text with audio: the order of everything given per branch."""
+
+
+def dynamic_scale(scale: float, step: int, num_steps: int) -> float:
+    """`scale` at the first step, falling along a cosine towards `scale / 2` at the last; `step` counts from 0."""
+    remaining = ((num_steps - step) / num_steps) ** 5
+    return scale / 2 + scale / 2 * (1 - math.cos(math.pi * remaining)) / 2
+
+
+def coefficients(settings: GuidanceSettings, step: int, num_steps: int) -> dict[str, float]:
+    """The coefficient of every branch that must be evaluated at `step`, by name; together they are 1.
+
+    1 - g_t for u, g_t - g_a for t, g_a for ta; a branch with a coefficient of exactly zero is left out. With both
+    scales at 1 only ta is left, with equal scales t drops out.
+    """
+    text, audio = settings.text, settings.audio
+    if settings.dynamic:
+        text, audio = dynamic_scale(text, step, num_steps), dynamic_scale(audio, step, num_steps)
+    every = dict(zip(BRANCHES, (1.0 - text, text - audio, audio), strict=True))
+    return {name: value for name, value in every.items() if value != 0.0}
+
+
+def guide(scales: dict[str, float], predictions: dict[str, Tensor]) -> Tensor:
+    """The guided prediction: the sum of coefficient times prediction, over tensors of one shape."""
+    return torch.stack([scale * predictions[name] for name, scale in scales.items()]).sum(dim=0)

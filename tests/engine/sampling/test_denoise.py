@@ -1,0 +1,166 @@
+"""The loop integrates the flow, of any length of clip, with any solver, and tells its watcher about it.
+
+The models are small and real: an exact flow whose answer is known, and a transformer with random weights.
+"""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.errors import Cancelled
+from engine.model.transformer import EchoMimicTransformer3DModel
+from engine.sampling.denoise import Conditions, denoise
+from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
+from engine.settings import GuidanceSettings, PhDASettings, SamplingSettings, Settings
+
+WINDOW = 16
+
+
+class StraightFlow(nn.Module):
+    """The exact velocity of a flow that ends at the given numbers: each content latent at its audio's first feature."""
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor, *_, encoder_hidden_states_audio: Tensor, **__):
+        x, known = hidden_states[:, :16], hidden_states[:, 20:]
+        # Token 8 i of a window's audio is the first one of the last video frame of its latent i.
+        end = encoder_hidden_states_audio[:, ::8, 0][:, None, :, None, None].expand_as(x).clone()
+        end[:, :, :1] = known[:, :, :1]
+        return ((x - end) / (timestep / 1000)[:, None, None, None, None],)
+
+
+def conditions(latent_frames: int, audio_dim: int = 6) -> Conditions:
+    generator = torch.Generator().manual_seed(1)
+    reference = torch.randn(1, 16, 1, 4, 4, generator=generator)
+    num_frames = to_video_frames(latent_frames)
+    audio = torch.arange(2.0 * num_frames)[None, :, None].expand(1, -1, audio_dim) / (2 * num_frames)
+    return Conditions(
+        reference=reference,
+        known=image_to_video(reference, num_frames),
+        slot=reference_slot(reference),
+        text=torch.randn(1, 5, 8, generator=generator),
+        negative_text=torch.zeros(1, 5, 8),
+        image=torch.randn(1, 4, 10, generator=generator),
+        audio=audio,
+    )
+
+
+def ignore(done: float, clean: Tensor | None) -> None:
+    pass
+
+
+def settings(steps: int = 4, solver: str = "euler", text: float = 1.0, audio: float = 1.0) -> Settings:
+    return Settings(
+        sampling=SamplingSettings(steps=steps, solver=solver),
+        guidance=GuidanceSettings(text=text, audio=audio),
+        phda=PhDASettings(),
+    )
+
+
+@pytest.fixture(scope="module")
+def transformer() -> EchoMimicTransformer3DModel:
+    torch.manual_seed(0)
+    model = EchoMimicTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        text_dim=8,
+        freq_dim=16,
+        ffn_dim=32,
+        num_layers=1,
+        image_dim=10,
+        audio_dim=6,
+    ).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+@pytest.mark.parametrize("solver", ["euler", "unipc", "dpm++"])
+@pytest.mark.parametrize("latent_frames", [2, 17, 18, 42])
+def test_an_exact_flow_arrives_where_it_leads(solver: str, latent_frames: int):
+    clip = conditions(latent_frames)
+    got = denoise(StraightFlow(), clip, settings(8, solver), window_latent_frames=WINDOW, seed=0, watch=ignore)
+    torch.testing.assert_close(got[:, :, :1], clip.reference, atol=0, rtol=0)
+    wanted = clip.audio[0, ::8, 0][1:latent_frames]
+    # UniPC's timesteps are whole numbers, so its sigma and its tau differ by up to 0.001.
+    torch.testing.assert_close(got[0, 0, 1:, 0, 0], wanted, atol=0.02, rtol=0)
+
+
+def test_every_estimate_of_an_exact_flow_is_its_end():
+    clip = conditions(20)
+    estimates = []
+
+    def watch(done: float, clean: Tensor | None) -> None:
+        if clean is not None:
+            estimates.append((done, clean))
+
+    got = denoise(StraightFlow(), clip, settings(), window_latent_frames=WINDOW, seed=0, watch=watch)
+    assert [done for done, _ in estimates] == [1, 2, 3, 4]
+    for _, clean in estimates:
+        torch.testing.assert_close(clean[:, :, 1:], got[:, :, 1:], atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("solver", ["euler", "unipc", "dpm++"])
+def test_the_same_seed_gives_the_same_clip_and_another_seed_another(transformer: nn.Module, solver: str):
+    def run(seed: int) -> Tensor:
+        return denoise(
+            transformer, conditions(30), settings(3, solver), window_latent_frames=WINDOW, seed=seed, watch=ignore
+        )
+
+    first = run(5)
+    assert torch.equal(first, run(5))
+    assert not torch.allclose(first, run(6))
+
+
+def test_one_step_is_one_euler_step_of_the_guided_velocity_of_one_window(transformer: nn.Module):
+    clip, chosen = conditions(5), settings(1, text=2.0, audio=3.0)
+    noise = torch.randn(1, 16, 5, 4, 4, generator=torch.Generator().manual_seed(9))
+
+    def velocity(text: Tensor, audio: Tensor) -> Tensor:
+        return transformer(
+            torch.cat([noise, clip.known], dim=1),
+            torch.tensor([1000.0]),
+            text,
+            clip.image,
+            encoder_hidden_states_audio=audio,
+            modal_weights=torch.ones(1, 3),
+            return_dict=False,
+        )[0]
+
+    with torch.inference_mode():
+        silence = torch.zeros_like(clip.audio)
+        u, t, ta = velocity(clip.negative_text, silence), velocity(clip.text, silence), velocity(clip.text, clip.audio)
+    expected = noise - (u + 2.0 * (t - u) + 3.0 * (ta - t))
+    got = denoise(transformer, clip, chosen, window_latent_frames=WINDOW, seed=9, watch=ignore)
+    torch.testing.assert_close(got[:, :, 1:], expected[:, :, 1:], atol=1e-4, rtol=1e-4)
+
+
+def test_a_later_window_sees_the_reference_out_of_time_at_the_same_noise_level():
+    seen = []
+
+    class Witness(StraightFlow):
+        def forward(self, hidden_states: Tensor, timestep: Tensor, *args, **kwargs):
+            seen.append((hidden_states.clone(), timestep))
+            return super().forward(hidden_states, timestep, *args, **kwargs)
+
+    clip = conditions(30)
+    denoise(Witness(), clip, settings(2), window_latent_frames=WINDOW, seed=3, watch=ignore)
+    noise = torch.randn(1, 16, 30, 4, 4, generator=torch.Generator().manual_seed(3))
+    for hidden_states, timestep in seen:
+        sigma = float(timestep[0]) / 1000
+        assert hidden_states[:, 16:20, 0, 0, 0].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0]]
+        expected = (1 - sigma) * clip.reference[0] + sigma * noise[0, :, :1]
+        torch.testing.assert_close(hidden_states[1, :16, :1], expected)
+        assert (hidden_states[:, 16:20, 1:] == 0).all()
+
+
+def test_the_watcher_hears_of_every_forward_and_can_stop_the_clip(transformer: nn.Module):
+    heard = []
+
+    def watch(done: float, clean: Tensor | None) -> None:
+        heard.append(done)
+        if done >= 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        denoise(transformer, conditions(80), settings(audio=2.0), window_latent_frames=WINDOW, seed=0, watch=watch)
+    assert heard == sorted(heard)
+    assert heard[0] == 0 and 0 < heard[1] < 1 and heard[-1] == 2
