@@ -1,0 +1,1 @@
+"""Inference: a request in, a video out. Imports neither the studio nor the trainer."""

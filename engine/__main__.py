@@ -1,0 +1,162 @@
+"""The command line: `python -m engine generate | inspect | models | doctor`.
+
+Every settings field is a dotted flag, made from the settings model. Exit 0: done; 2: the user's input is wrong, said in
+one line on stderr; 1: anything else; 130: stopped by Ctrl-C. Torch is imported only once there is something to do.
+"""
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from tqdm import tqdm
+
+from engine.errors import UserError
+from engine.progress import Progress
+from engine.request import GenerationRequest, build_request, flatten
+from engine.settings import Settings
+from engine.variants import NANO, VARIANTS
+
+REQUEST_FLAGS = [name for name in GenerationRequest.model_fields if name != "settings"]
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaints are one line, not a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments."""
+        raise UserError(f"{message}; see {self.prog} --help.")
+
+
+def settings_fields(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, FieldInfo]:
+    """Every settings field by its dotted name, e.g. `guidance.audio`."""
+    fields: dict[str, FieldInfo] = {}
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            fields |= settings_fields(info.annotation, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = info
+    return fields
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = OneLineParser(prog="python -m engine", description="Make a portrait speak.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{generate,inspect,models,doctor}")
+    generate = commands.add_parser("generate", help="make a video", allow_abbrev=False)
+    for name in REQUEST_FLAGS:
+        info = GenerationRequest.model_fields[name]
+        generate.add_argument(f"--{name}", help=_help(info), required=info.is_required(), metavar=name.upper())
+    generate.add_argument("--settings", metavar="FILE.json", help="Settings, nested as inspect prints them.")
+    generate.add_argument("--steps", dest="sampling.steps", metavar="N", help="Short for --sampling.steps.")
+    group = generate.add_argument_group("settings (they beat --settings; the defaults are nano's)")
+    defaults = flatten(NANO.default_settings.model_dump())
+    for name, info in settings_fields().items():
+        # A switch may be given without a value.
+        switch: dict[str, Any] = {"nargs": "?", "const": "true"} if info.annotation is bool else {}
+        group.add_argument(f"--{name}", dest=name, help=_help(info, defaults[name]), metavar="VALUE", **switch)
+    inspect = commands.add_parser("inspect", help="print how a video was made", allow_abbrev=False)
+    inspect.add_argument("video", type=Path)
+    commands.add_parser("models", help="list the models", allow_abbrev=False)
+    commands.add_parser("doctor", help="say what this machine has and lacks", allow_abbrev=False)
+    return parser
+
+
+def _help(info: FieldInfo, default: Any = PydanticUndefined) -> str:
+    if default is PydanticUndefined:
+        default = info.default
+    text = ". ".join(part.rstrip(".") for part in (info.title, info.description) if part)
+    shown = "" if default is PydanticUndefined else f" (default: {default!r})"
+    return f"{text}.{shown}".replace("%", "%%")
+
+
+def parse_request(arguments: argparse.Namespace) -> GenerationRequest:
+    """The request of `generate`: flags beat the settings file, which beats the model's defaults."""
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    values = {name: given[name] for name in REQUEST_FLAGS if name in given}
+    if "settings" in given:
+        values["settings"] = _read_settings(Path(given["settings"]))
+    return build_request(values, {name: given[name] for name in settings_fields() if name in given})
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"The settings file {path} cannot be read: {error.strerror}.", "settings") from None
+    except ValueError as error:
+        raise UserError(f"The settings file {path} is not JSON: {error}.", "settings") from None
+    if not isinstance(settings, dict):
+        raise UserError(f"The settings file {path} must hold an object such as {{'guidance': …}}.", "settings")
+    return settings
+
+
+def generate(arguments: argparse.Namespace) -> None:
+    """Make one video, with a progress bar where somebody watches."""
+    request = parse_request(arguments)
+    from engine.session import Session
+
+    bar_format = "{desc:<16}{bar:30} {percentage:3.0f} %  {postfix}"
+    with tqdm(total=1.0, bar_format=bar_format, file=sys.stderr, disable=None, leave=False) as bar:
+
+        def show(progress: Progress) -> None:
+            counted = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
+            bar.set_description_str(progress.stage + counted, refresh=False)
+            if progress.seconds_left is not None:
+                bar.set_postfix_str(f"{progress.seconds_left:.0f} s left", refresh=False)
+            bar.update(progress.fraction - bar.n)
+
+        record = Session().generate(request, show)
+    for notice in record.notices:
+        print(f"Note: {notice}", file=sys.stderr)
+    length_s, took_s = record.num_frames / record.fps, sum(record.seconds.values())
+    print(f"{request.out}: {length_s:.2f} s of {record.width_px}x{record.height_px} px, made in {took_s:.1f} s")
+
+
+def inspect(arguments: argparse.Namespace) -> None:
+    """Print the record that a video carries, as JSON."""
+    from engine.records import read_record
+
+    print(read_record(arguments.video).model_dump_json(indent=2))
+
+
+def models() -> None:
+    """List the models and whether they are installed."""
+    for variant in VARIANTS.values():
+        state = "installed" if variant.is_installed else f"missing from {variant.folder}"
+        print(f"{variant.name:10} {variant.title} [{', '.join(variant.tasks)}] {state}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    # A polite kill is a Ctrl-C: the job unwinds and removes what it had begun to write.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        arguments = make_parser().parse_args(argv)
+        match arguments.command:
+            case "generate":
+                generate(arguments)
+            case "inspect":
+                inspect(arguments)
+            case "models":
+                models()
+            case "doctor":
+                from engine.doctor import examine
+
+                return examine()
+    except UserError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped; no file was written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The files of a request, read and checked before any model is loaded: picture, face and voice.
+
+Torch-free. Knows nothing about models beyond the variant's limits; every bad file is a `UserError` from `engine.media`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engine.media.audio import SAMPLE_RATE_HZ, is_silent, read_audio
+from engine.media.face import Face, find_face
+from engine.media.picture import even_size, read_picture
+from engine.media.video import check_writable
+from engine.request import GenerationRequest
+from engine.variants import FPS, find_variant
+
+SILENCE_NOTICE = "The audio is silent: the lips stay closed and the face only blinks and moves a little."
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a request's files hold. `picture` is uint8 RGB of even size, `wave` mono at 16 kHz."""
+
+    picture: np.ndarray
+    face: Face
+    wave: np.ndarray
+    num_frames: int
+    """Video frames as long as the sound, at 25 per second."""
+    image_sha256: str
+    audio_sha256: str
+    notices: tuple[str, ...]
+
+
+def read_inputs(request: GenerationRequest) -> Inputs:
+    """Read and check the files of `request`, and that its output can be written. Raises UserError, names the field."""
+    check_writable(request.out)
+    variant = find_variant(request.model)
+    picture = read_picture(request.image)
+    wave = read_audio(request.audio, max_s=variant.max_audio_s)
+    face, face_notice = find_face(picture)
+    even = even_size(picture)
+    notices = [face_notice] if face_notice else []
+    if even.shape != picture.shape:
+        (height, width), (even_height, even_width) = picture.shape[:2], even.shape[:2]
+        notices.append(
+            f"The picture's {width}×{height} px became {even_width}×{even_height}, its last row or column repeated: "
+            "video needs even sides."
+        )
+    if is_silent(wave):
+        notices.append(SILENCE_NOTICE)
+    return Inputs(
+        picture=even,
+        face=face,
+        wave=wave,
+        num_frames=max(1, round(len(wave) / SAMPLE_RATE_HZ * FPS)),
+        image_sha256=file_sha256(request.image),
+        audio_sha256=file_sha256(request.audio),
+        notices=tuple(notices),
+    )
+
+
+def locate_face(image: Path) -> tuple[tuple[float, float, float, float], str | None]:
+    """The box of the face that would speak, fractions xyxy of the upright picture, and a notice if there are several.
+
+    Raises UserError if the file is no usable picture and FaceNotFound if no face is in it.
+    """
+    face, notice = find_face(read_picture(image))
+    return face.box, notice
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

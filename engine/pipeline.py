@@ -1,0 +1,157 @@
+"""One talking head from checked inputs: conditions, denoising, frames, file, record.
+
+The order of a request below `engine.session`. Knows nothing about queues, pages or how a model is found and loaded.
+Frames are drawn in this thread and encoded in another, and never held all at once.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.inputs import Inputs
+from engine.media.video import VideoWriter
+from engine.model.face_motion import FaceMotion, FaceReference
+from engine.model.face_warp import FaceWarp
+from engine.model.nano import NanoModel
+from engine.preview import FacePreview
+from engine.progress import ProgressMeter
+from engine.records import METADATA_KEY, GenerationRecord
+from engine.request import GenerationRequest
+from engine.sampling.denoise import Conditions, denoise
+from engine.sampling.guidance import coefficients
+from engine.sampling.tasks import image_to_video, next_valid_length, reference_slot, to_latent_frames
+from engine.settings import Settings
+from engine.variants import FPS
+
+PREVIEW_EVERY_S = 0.7
+"""At least this long between previews, which cost time that a fast job does not have; the first is always painted."""
+FRAMES_IN_FLIGHT = 8
+"""How many drawn frames may wait for the encoder."""
+WORDS_IN_NOTICE = 8
+
+
+def animate(model: NanoModel, inputs: Inputs, request: GenerationRequest, meter: ProgressMeter) -> GenerationRecord:
+    """Make the talking head that `request` asks for from `inputs`, write it to `request.out`, return its record.
+
+    The video has 25 frames per second and is as long as the sound, to the nearest frame. The same request gives the
+    same frames. Whatever `meter`'s callback raises passes through and leaves no file.
+    """
+    meter.expect(_expected_s(model, inputs, request.settings))
+    meter.report("encoding", 0, 1)
+    reference = model.autoencoder.reference(inputs.picture, inputs.face.landmarks_px)
+    conditions = encode_conditions(model, inputs, reference, request)
+    latents = _sample(model, conditions, reference, request, meter)
+    meter.report("decoding", 0, inputs.num_frames)
+    motion = model.autoencoder.decode_motion(latents, reference)
+
+    height, width = inputs.picture.shape[:2]
+    record = GenerationRecord(
+        request=request,
+        checkpoint_sha256=model.checkpoint_sha256,
+        image_sha256=inputs.image_sha256,
+        audio_sha256=inputs.audio_sha256,
+        face_box=inputs.face.box,
+        width_px=width,
+        height_px=height,
+        num_frames=inputs.num_frames,
+        fps=FPS,
+        notices=(*inputs.notices, *_prompt_notices(model, request)),
+    )
+    # The stored record has no times, so that the same request gives the same file.
+    metadata = {METADATA_KEY: record.model_dump_json(exclude={"seconds"})}
+    with VideoWriter(request.out, (width, height), FPS, inputs.wave, metadata=metadata) as writer:
+        with ThreadPoolExecutor(max_workers=1) as encoder:
+            waiting: deque = deque()
+            for index, frame in enumerate(_frames(reference, motion, inputs.num_frames)):
+                waiting.append(encoder.submit(writer.write, frame))
+                if len(waiting) > FRAMES_IN_FLIGHT:
+                    waiting.popleft().result()
+                meter.report("decoding", index + 1, inputs.num_frames)
+            for written in waiting:
+                written.result()
+        meter.report("writing", 0, 1)
+    return record
+
+
+@torch.inference_mode()
+def encode_conditions(
+    model: NanoModel, inputs: Inputs, reference: FaceReference, request: GenerationRequest
+) -> Conditions:
+    """What the transformer is told about the clip: picture, words and voice, as features.
+
+    The clip is generated to the next 4n + 1 frames, with silence behind the voice.
+    """
+    num_frames = next_valid_length(inputs.num_frames)
+    still = model.autoencoder.encode_reference(reference)
+    return Conditions(
+        reference=still,
+        known=image_to_video(still, num_frames),
+        slot=reference_slot(still),
+        text=model.encode_text([request.prompt]),
+        negative_text=model.encode_text([request.settings.negative_prompt]),
+        image=model.encode_image(reference),
+        audio=model.encode_audio(inputs.wave, num_frames),
+    )
+
+
+def _sample(
+    model: NanoModel,
+    conditions: Conditions,
+    reference: FaceReference,
+    request: GenerationRequest,
+    meter: ProgressMeter,
+) -> Tensor:
+    """The clip's latents, with a preview now and then."""
+    preview = FacePreview(model.autoencoder, reference)
+    steps = request.settings.sampling.steps
+    next_preview_s = 0.0
+
+    def watch(done: float, clean: Tensor | None) -> None:
+        nonlocal next_preview_s
+        picture = None
+        if clean is not None and time.perf_counter() >= next_preview_s:
+            picture = preview.paint(clean)
+            next_preview_s = time.perf_counter() + PREVIEW_EVERY_S
+        meter.report("sampling", done, steps, picture)
+
+    return denoise(
+        model.transformer,
+        conditions,
+        request.settings,
+        window_latent_frames=model.window_latent_frames,
+        seed=request.seed,
+        watch=watch,
+    )
+
+
+def _frames(reference: FaceReference, motion: FaceMotion, num_frames: int) -> Iterator[np.ndarray]:
+    warp = FaceWarp(reference.picture, reference.landmarks_px)
+    for index in range(num_frames):
+        yield warp.render(motion.landmarks_px[index], float(motion.teeth[index]), float(motion.tongue[index]))
+
+
+def _prompt_notices(model: NanoModel, request: GenerationRequest) -> list[str]:
+    notices = []
+    for name, text in (("prompt", request.prompt), ("negative prompt", request.settings.negative_prompt)):
+        unknown = list(dict.fromkeys(model.unknown_words(text)))
+        if unknown:
+            shown = ", ".join(unknown[:WORDS_IN_NOTICE]) + (", …" if len(unknown) > WORDS_IN_NOTICE else "")
+            notices.append(f"The model does not know these words of the {name}, they do nothing: {shown}.")
+    return notices
+
+
+def _expected_s(model: NanoModel, inputs: Inputs, settings: Settings) -> dict:
+    """Seconds of the stages on two cores, from the clip's length and size, for the progress bar."""
+    branches = len(coefficients(settings.guidance, 0, settings.sampling.steps))
+    tokens = to_latent_frames(next_valid_length(inputs.num_frames)) * branches * settings.sampling.steps
+    megapixels = inputs.picture.shape[0] * inputs.picture.shape[1] / 1e6
+    return {
+        "encoding": 0.1 + 0.001 * inputs.num_frames,
+        "sampling": 0.002 * tokens,
+        "decoding": (0.006 + 0.02 * megapixels) * inputs.num_frames,
+    }

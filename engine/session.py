@@ -1,0 +1,69 @@
+"""Runs requests: loads each model once and keeps it, reads the files first, then hands over to the pipeline.
+
+Importing this module is cheap; torch and the models come with the first job or `warm_up`.
+Knows nothing about queues or pages: one call is one job, in the caller's thread, and jobs wait for each other.
+"""
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.progress import ProgressCallback, ProgressMeter, Stage, ignore_progress
+from engine.records import GenerationRecord
+from engine.request import GenerationRequest
+from engine.variants import find_variant
+
+if TYPE_CHECKING:
+    from engine.model.nano import NanoModel
+
+EXPECTED_S: dict[Stage, float] = {
+    "reading": 1.0,
+    "loading": 4.0,
+    "encoding": 0.5,
+    "sampling": 4.0,
+    "decoding": 4.0,
+    "writing": 0.1,
+}
+"""Seconds of a short clip on two cores, in the order the stages run."""
+
+
+class Session:
+    """The loaded models of one process."""
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.device = device
+        self._models: dict[Path, NanoModel] = {}
+        self._lock = threading.Lock()
+
+    def warm_up(self, model: str = "nano") -> None:
+        """Load `model` (a name or a folder) now, so that the first job need not. Raises UserError if it cannot be."""
+        with self._lock:
+            self._load(model)
+
+    def generate(self, request: GenerationRequest, on_progress: ProgressCallback = ignore_progress) -> GenerationRecord:
+        """Make the video `request.out` and return its record.
+
+        Files are checked before a model is loaded. Raises UserError for bad input and whatever `on_progress` raises
+        (`Cancelled`, to stop); in either case nothing is left under the asked name.
+        """
+        with self._lock:
+            meter = ProgressMeter(on_progress, EXPECTED_S)
+            meter.report("reading", 0, 1)
+            from engine.inputs import read_inputs
+
+            inputs = read_inputs(request)
+            meter.report("loading", 0, 1)
+            model = self._load(request.model)
+            from engine.pipeline import animate
+
+            record = animate(model, inputs, request, meter)
+            meter.finish()
+            return record.model_copy(update={"seconds": {k: round(v, 3) for k, v in meter.seconds.items()}})
+
+    def _load(self, name: str) -> "NanoModel":
+        folder = find_variant(name).folder.resolve()
+        if folder not in self._models:
+            from engine.model.nano import NanoModel
+
+            self._models[folder] = NanoModel.load(folder).to(self.device).eval()
+        return self._models[folder]
