@@ -12,6 +12,7 @@ import numpy as np
 from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
 
 NUM_LANDMARKS = 468
+Opening = tuple[tuple[int, ...], tuple[int, ...]]
 
 # fmt: off
 # FaceMesh indices. The oval runs once round the face from the forehead; every opening is a pair of chains that run
@@ -65,7 +66,7 @@ def skin_triangles() -> np.ndarray:
     return np.array(faces, np.int32)
 
 
-def opening_loop(opening: tuple[tuple[int, ...], tuple[int, ...]]) -> list[int]:
+def opening_loop(opening: Opening) -> list[int]:
     """An opening's outline as landmark indices: along the upper chain, back along the lower one."""
     return [*opening[0], *opening[1][-2:0:-1]]
 
@@ -137,7 +138,7 @@ class Rings:
         return cls(np.vstack(rings), _ring_triangles(), 1.0 - smoothstep(position, HEAD_PLATEAU, 1.0), local)
 
     def move(self, rest_px: np.ndarray, target_px: np.ndarray, head: np.ndarray) -> np.ndarray:
-        """Where the ring vertices go [R·36, 3] when the landmarks go from rest to target and the skull moves by head."""
+        """Where the ring vertices go [R·36, 3] when the landmarks go from rest to target and the skull by head."""
         oval = list(FACE_OVAL)
         beyond_skull = target_px[oval] - transform(head, rest_px[oval])
         repeated = np.tile(beyond_skull, (len(RING_POSITIONS), 1))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import skia
 
+from engine.model.eyelids import Eye
 from engine.model.face_mesh import (
     LEFT_EYE,
     NUM_LANDMARKS,
@@ -18,13 +19,12 @@ from engine.model.face_mesh import (
     Rings,
     doubled_areas_px2,
     keep_openings_ordered,
-    opening_loop,
     opening_triangles,
     skin_triangles,
     unfold,
 )
 from engine.model.mouth_interior import MouthInterior
-from engine.model.sprites import OwnOpening, image, polygon
+from engine.model.sprites import image
 
 MIN_TRIANGLE_PX2 = 1.0  # doubled area below which a triangle at rest says nothing about its orientation
 SURFACE_SAMPLING = skia.SamplingOptions(skia.CubicResampler.CatmullRom())  # linear sampling loses a fifth of the detail
@@ -50,7 +50,7 @@ class FaceWarp:
         x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int), [x0 + 1, y0 + 1], [width, height])
         self.falloff_box_px = (int(x0), int(y0), int(x1), int(y1))
         self._mouth = MouthInterior(picture, self._rest_px)
-        self._eyes = [(OwnOpening(picture, self._rest_px[opening_loop(eye), :2]), eye) for eye in (RIGHT_EYE, LEFT_EYE)]
+        self._eyes = [Eye(picture, self._rest_px, opening, self._mouth.down) for opening in (RIGHT_EYE, LEFT_EYE)]
         self._prepare_mesh()
         self._prepare_canvas()
 
@@ -91,17 +91,10 @@ class FaceWarp:
         points = [skia.Point(x, y) for x, y in moved_px[:, :2].tolist()]
         mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, self._texture_points, None, self._indices)
         self._canvas.drawVertices(mesh, self._paint, skia.BlendMode.kSrcOver)
-        for eyeball, eye in self._eyes:
-            self._draw_eyeball(eyeball, eye, target_px, head)
+        for eye in self._eyes:
+            eye.draw(self._canvas, target_px, head)
         self._mouth.draw(self._canvas, target_px, head, float(np.clip(teeth, 0, 1)), float(np.clip(tongue, 0, 1)))
         return self._framed()
-
-    def _draw_eyeball(self, eyeball: OwnOpening, eye: tuple[tuple[int, ...], tuple[int, ...]], target_px: np.ndarray,
-                      head: np.ndarray) -> None:  # fmt: skip
-        self._canvas.save()
-        self._canvas.clipPath(polygon(target_px[opening_loop(eye), :2]), skia.ClipOp.kIntersect, True)
-        eyeball.draw(self._canvas, head, float(self._rest_px[list(eye[0]), 2].mean()), 1.0)
-        self._canvas.restore()
 
     def _framed(self) -> np.ndarray:
         x0, y0, x1, y1 = self.falloff_box_px

@@ -60,7 +60,8 @@ class Palette:
         whites = _brightest(np.concatenate([_polygon_pixels(picture, points[opening_loop(e)]) for e in (RIGHT_EYE, LEFT_EYE)]))
         paled = 0.6 * light + 0.4 * skin
         white_like = len(whites) and np.ptp(whites.mean(0)) / whites.mean() < np.ptp(paled) / paled.mean()
-        enamel = whites.mean(0) if white_like else paled
+        # A white shaded by sky or screen is bluer than teeth are: half its hue, half the paled skin's.
+        enamel = 0.5 * (whites.mean(0) * light / max(_luma(whites.mean(0)), 1.0) + paled) if white_like else paled
         lightness = np.clip(_luma(enamel), 0.95 * light, 1.15 * light)
         if own_opening_mm > OWN_MOUTH_MM[1]:
             shown = _brightest(_polygon_pixels(picture, points[opening_loop(INNER_LIPS)]))
