@@ -4,9 +4,9 @@ Torch-free. It checks what can be checked without opening a file; the files are 
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from engine.errors import UserError
 from engine.settings import Settings
@@ -27,11 +27,19 @@ class GenerationRequest(BaseModel):
     settings: Settings = Settings()
     out: Path = Field(title="Output file", description="The mp4 to write.")
 
-    @model_validator(mode="after")
-    def _out_is_mp4(self) -> Self:
-        if self.out.suffix.lower() != ".mp4":
-            raise ValueError(f"the output file must end in .mp4; got {self.out.name!r}")
-        return self
+    @field_validator("image", "audio", "out")
+    @classmethod
+    def _is_a_file_name(cls, path: Path) -> Path:
+        if "\0" in str(path):
+            raise ValueError("a file name cannot hold a null character")
+        return path
+
+    @field_validator("out")
+    @classmethod
+    def _is_mp4(cls, out: Path) -> Path:
+        if out.suffix.lower() != ".mp4":
+            raise ValueError("the output file's name must end in .mp4")
+        return out
 
 
 def build_request(values: dict[str, Any], overrides: dict[str, Any] | None = None) -> GenerationRequest:
@@ -88,6 +96,6 @@ def _first_error(error: ValidationError) -> UserError:
     location = [str(part) for part in first["loc"]]
     name = ".".join(location[1:] if location[:1] == ["settings"] else location) or None
     value = first.get("input")
-    shown = "" if first["type"] == "missing" or isinstance(value, dict | BaseModel) else f", got {value!r}"
+    shown = "" if first["type"] == "missing" or isinstance(value, dict | BaseModel) else f", got {str(value)[:60]!r}"
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
     return UserError(f"{name or 'request'}: {reason}{shown}.", name)

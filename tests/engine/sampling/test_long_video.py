@@ -1,5 +1,7 @@
 """Windows cover a clip of any length, and their blending is a weighted mean."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -13,9 +15,7 @@ def test_windows_cover_every_frame_and_weights_sum_to_one(length: int, overlap: 
         weights = blend_weights(windows)
         assert (weights > 0).all(), stop
         assert {w.stop - w.start for w in windows} == {min(length, stop - 1)}
-        assert all(
-            b.start > a.start and a.stop - b.start >= overlap for a, b in zip(windows, windows[1:], strict=False)
-        )
+        assert all(b.start > a.start and a.stop - b.start >= overlap for a, b in pairwise(windows))
         total = torch.zeros(stop)
         for window, row in zip(windows, weights, strict=True):
             total[window.start : window.stop] += row
@@ -53,5 +53,5 @@ def test_blending_equal_predictions_changes_nothing():
 
 @pytest.mark.parametrize(("stop", "length", "overlap"), [(10, 4, 4), (10, 4, -1), (1, 4, 2)])
 def test_impossible_windows_are_refused(stop: int, length: int, overlap: int):
-    with pytest.raises(ValueError, match="overlap|cover"):
+    with pytest.raises(ValueError, match=r"overlap|cover"):
         plan_windows(1, stop, length, overlap)

@@ -1,0 +1,80 @@
+"""A request is checked where it is made: every bad value is one sentence that names its field."""
+
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UserError
+from engine.request import GenerationRequest, build_request, flatten
+from engine.settings import Settings
+from engine.variants import NANO
+
+GOOD = {"image": "face.png", "audio": "voice.wav", "out": "out.mp4"}
+
+
+def test_a_request_starts_from_the_models_own_settings():
+    request = build_request(GOOD)
+    assert request.settings == NANO.default_settings
+    assert (request.task, request.model, request.seed, request.prompt) == ("talking-head", "nano", 0, "")
+
+
+def test_overrides_beat_the_settings_given_and_those_beat_the_defaults():
+    values = GOOD | {"settings": {"guidance": {"audio": 3, "text": 4}}}
+    settings = build_request(values, {"guidance.audio": "2.5"}).settings
+    assert (settings.guidance.audio, settings.guidance.text) == (2.5, 4.0)
+    assert settings.sampling == NANO.default_settings.sampling
+
+
+def test_a_request_survives_its_own_json():
+    request = build_request(GOOD | {"prompt": "a calm face", "seed": 7}, {"phda.audio.low": 100})
+    assert GenerationRequest.model_validate_json(request.model_dump_json()) == request
+
+
+@pytest.mark.parametrize(
+    ("values", "overrides", "field", "words"),
+    [
+        ({}, {"sampling.steps": 0}, "sampling.steps", "greater than or equal to 1"),
+        ({}, {"sampling.steps": "many"}, "sampling.steps", "integer"),
+        ({}, {"sampling.steps": 2.5}, "sampling.steps", "integer"),
+        ({}, {"sampling.solver": "heun"}, "sampling.solver", "euler"),
+        ({}, {"guidance.audio": -1}, "guidance.audio", "greater"),
+        ({}, {"guidance.audio": float("nan")}, "guidance.audio", "finite"),
+        ({}, {"guidance.audio": "inf"}, "guidance.audio", "finite"),
+        ({}, {"guidance.loudness": 1}, "guidance.loudness", "Unknown setting"),
+        ({}, {"guidance": 1}, "guidance", "Unknown setting"),
+        ({}, {"phda.audio.low": 900, "phda.audio.high": 100}, "phda.audio", "swap"),
+        ({}, {"phda.audio.high": 1001}, "phda.audio.high", "1000"),
+        ({}, {"phda.enabled": "perhaps"}, "phda.enabled", "boolean"),
+        ({}, {"negative_prompt": "x" * 2001}, "negative_prompt", "2000"),
+        ({"model": "huge"}, {}, "model", "choose nano"),
+        ({"task": "sing"}, {}, "task", "talking-head"),
+        ({"seed": -1}, {}, "seed", "greater"),
+        ({"out": "out.avi"}, {}, "out", ".mp4"),
+        ({"image": None}, {}, "image", "path"),
+        ({"image": "a\0b"}, {}, "image", "null"),
+        ({"colour": "red"}, {}, "colour", "not permitted"),
+        ({"settings": {"sampling": 5}}, {}, "sampling", "Unknown setting"),
+    ],
+)
+def test_a_bad_value_is_refused_beside_its_field(values: dict, overrides: dict, field: str, words: str):
+    with pytest.raises(UserError) as caught:
+        build_request(GOOD | values, overrides)
+    assert caught.value.field == field
+    assert words in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_missing_file_name_is_named():
+    with pytest.raises(UserError, match="audio") as caught:
+        build_request({"image": "face.png", "out": "out.mp4"})
+    assert caught.value.field == "audio"
+
+
+def test_a_folder_with_a_model_is_a_model(tmp_path: Path):
+    (tmp_path / "nano.json").write_text("{}")
+    assert build_request(GOOD | {"model": str(tmp_path)}).model == str(tmp_path)
+
+
+def test_flattening_names_every_setting():
+    assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
+    assert "phda.audio.high" in flatten(Settings().model_dump())
