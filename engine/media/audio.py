@@ -100,7 +100,9 @@ def _decode(path: Path, field: str, max_s: float) -> tuple[np.ndarray, int]:
                     "hold are there; export or download it again.",
                     field,
                 )
-            return np.concatenate(parts) if parts else np.zeros(0, np.float32), stream.rate
+            wave = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+            # Codecs fill their last block; a container that knows the length says where the sound ends.
+            return wave[: round(promised_s * stream.rate)] if exact and promised_s is not None else wave, stream.rate
     except PermissionError:
         raise UserError(f"{path} may not be read; change its permissions or copy it elsewhere.", field) from None
     except (av.FFmpegError, ValueError) as error:

@@ -1,0 +1,249 @@
+"""Write frames and sound as one mp4 (H.264 yuv420p + AAC), and read videos back frame by frame.
+
+Knows nothing about models or requests: the metadata are strings to it. Frames are uint8 RGB [H, W, 3].
+
+What is written plays everywhere and says what it is: BT.709, limited range, tagged so; sound interleaved with the
+pictures and trimmed or padded to their length; the index at the front. The asked name appears only when the file is
+whole: until then the data lie beside it under a hidden temporary name, which is removed if anything goes wrong.
+"""
+
+import errno
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
+
+from engine.errors import UserError
+from engine.media.audio import OPEN_OPTIONS, SAMPLE_RATE_HZ
+
+CRF = 16
+PRESET = "veryfast"
+AAC_BITS_PER_SAMPLE = 4  # transparent for speech: 64 kbit/s at 16 kHz
+AAC_MAX_BIT_RATE = 160_000
+HD_HEIGHT_PX = 720  # untagged video is BT.709 from here up and BT.601 below, as players take it
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What `probe` found. Sizes are of the upright picture."""
+
+    width_px: int
+    height_px: int
+    fps: float
+    num_frames: int
+    duration_s: float
+    audio_sample_rate_hz: int | None
+
+
+def check_writable(path: str | Path, *, field: str = "out") -> None:
+    """Raise `UserError(field)` unless an mp4 can be written at `path`. Call it before work starts."""
+    path = Path(path)
+    if path.suffix.lower() != ".mp4":
+        raise UserError(f"The output is written as mp4; give a name that ends in .mp4 instead of {path.name}.", field)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the name of the file to write.", field)
+    if not path.parent.is_dir():
+        raise UserError(f"The output folder {path.parent} does not exist; create it or choose another.", field)
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"The output folder {path.parent} cannot be written ({error.strerror}); choose another.", field
+        ) from None
+
+
+class VideoWriter:
+    """Context manager: `with VideoWriter(path, size) as writer: writer.write(frame)` for every frame.
+
+    `size` is (width_px, height_px), both even. `audio` is mono float32 [samples] in [-1, 1]; it is cut or padded with
+    silence to the length of the pictures. `metadata` are stored whole, under their own names, also long JSON texts.
+    Leaving the block normally makes the file appear at `path`, replacing an older one; leaving it by any exception,
+    cancelling included, or without a frame leaves nothing. Raises `UserError(field)` when the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        size: tuple[int, int],
+        fps: int | Fraction = 25,
+        audio: np.ndarray | None = None,
+        sample_rate_hz: int = SAMPLE_RATE_HZ,
+        metadata: dict[str, str] | None = None,
+        *,
+        field: str = "out",
+    ) -> None:
+        if size[0] % 2 or size[1] % 2:
+            raise ValueError(f"yuv420p needs even sides; got {size[0]} × {size[1]}, pad with even_size")
+        check_writable(path, field=field)
+        self.path = Path(path)
+        self.frames_written = 0
+        self._size, self._fps, self._audio, self._rate_hz = size, Fraction(fps), audio, sample_rate_hz
+        self._metadata, self._field = metadata or {}, field
+        self._samples_written = 0
+
+    def __enter__(self) -> Self:
+        with tempfile.NamedTemporaryFile(
+            dir=self.path.parent, prefix=f".{self.path.stem[:100]}.", suffix=".partial", delete=False
+        ) as temporary:
+            self._temporary = Path(temporary.name)
+        # The default mode of a temporary file is private; the finished video is an ordinary file.
+        self._temporary.chmod(0o644)
+        movflags = {"movflags": "faststart+use_metadata_tags"}
+        self._container = av.open(str(self._temporary), "w", format="mp4", options=movflags)
+        self._container.metadata.update(self._metadata)
+        self._video_stream = self._add_video_stream()
+        self._audio_stream = self._add_audio_stream() if self._audio is not None else None
+        return self
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append one frame, uint8 RGB [H, W, 3] of the writer's size, and the sound that belongs to it."""
+        if frame.shape != (self._size[1], self._size[0], 3) or frame.dtype != np.uint8:
+            raise ValueError(f"expected uint8 {(self._size[1], self._size[0], 3)}; got {frame.dtype} {frame.shape}")
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24").reformat(
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND,
+        )
+        picture.pts = self.frames_written
+        picture.time_base = 1 / self._fps
+        self._mux(self._video_stream, picture)
+        self.frames_written += 1
+        if self._audio is not None:
+            self._write_sound_until(round(self.frames_written / self._fps * self._rate_hz))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None and self.frames_written:
+                self._mux(self._video_stream, None)
+                if self._audio_stream is not None:
+                    self._mux(self._audio_stream, None)
+                self._close()
+                self._temporary.replace(self.path)
+            else:
+                self._close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
+        if kind is None and not self.frames_written:
+            raise ValueError("no frame was written")
+
+    def _add_video_stream(self) -> av.VideoStream:
+        stream = self._container.add_stream("libx264", rate=self._fps, options={"crf": str(CRF), "preset": PRESET})
+        stream.width, stream.height = self._size
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = 1 / self._fps
+        context = stream.codec_context
+        context.colorspace = Colorspace.ITU709
+        context.color_range = ColorRange.MPEG
+        context.color_primaries = ColorPrimaries.BT709
+        context.color_trc = ColorTrc.BT709
+        return stream
+
+    def _add_audio_stream(self) -> av.AudioStream:
+        stream = self._container.add_stream("aac", rate=self._rate_hz, layout="mono")
+        stream.bit_rate = min(AAC_BITS_PER_SAMPLE * self._rate_hz, AAC_MAX_BIT_RATE)
+        return stream
+
+    def _write_sound_until(self, end: int) -> None:
+        assert self._audio is not None and self._audio_stream is not None
+        piece = self._audio[self._samples_written : end].astype(np.float32)
+        piece = np.pad(piece, (0, end - self._samples_written - len(piece)))
+        frame = av.AudioFrame.from_ndarray(piece[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = self._rate_hz, self._samples_written
+        frame.time_base = Fraction(1, self._rate_hz)
+        self._mux(self._audio_stream, frame)
+        self._samples_written = end
+
+    def _mux(self, stream: av.VideoStream | av.AudioStream, frame: av.VideoFrame | av.AudioFrame | None) -> None:
+        try:
+            self._container.mux(stream.encode(frame))
+        except OSError as error:
+            raise self._full_or_same(error) from error
+
+    def _close(self) -> None:
+        try:
+            self._container.close()
+        except OSError as error:
+            raise self._full_or_same(error) from error
+
+    def _full_or_same(self, error: OSError) -> Exception:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return UserError(f"The disk of {self.path.parent} is full; free some space or choose another.", self._field)
+        return error
+
+
+def read_metadata(path: str | Path, *, field: str = "video") -> dict[str, str]:
+    """The strings stored by `VideoWriter(metadata=…)`, with what the container adds (`encoder`, brands)."""
+    with _open(path, field) as container:
+        return dict(container.metadata)
+
+
+def read_video_frames(path: str | Path, *, field: str = "video") -> Iterator[np.ndarray]:
+    """Every frame in display order, upright, as uint8 RGB [H, W, 3], by the file's own colour tags.
+
+    Raises `UserError(field)` for a path that is missing, a file without pictures, and damaged data.
+    """
+    with _open(path, field) as container:
+        try:
+            for frame in container.decode(container.streams.video[0]):
+                yield _upright_rgb(frame)
+        except av.FFmpegError as error:
+            raise UserError(
+                f"{Path(path).name} is truncated or damaged ({error.strerror}); export it again.", field
+            ) from error
+
+
+def probe(path: str | Path, *, field: str = "video") -> VideoInfo:
+    """Size, rate and length of a video, from its header, its first frame and a count of its packets (no full decode)."""
+    with _open(path, field) as container:
+        stream = container.streams.video[0]
+        num_frames = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
+        rate = container.streams.audio[0].rate if container.streams.audio else None
+        fps = float(stream.average_rate or stream.guessed_rate or 0)
+    first = next(read_video_frames(path, field=field), None)
+    if first is None or not fps:
+        raise UserError(f"{Path(path).name} holds no pictures that can be read; export it again.", field)
+    return VideoInfo(first.shape[1], first.shape[0], fps, num_frames, num_frames / fps, rate)
+
+
+def _open(path: str | Path, field: str) -> av.container.InputContainer:
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"The video {path} does not exist; check the path.", field)
+    try:
+        container = av.open(str(path), options=OPEN_OPTIONS)
+    except av.FFmpegError as error:
+        raise UserError(
+            f"{path.name} cannot be read as a video ({error.strerror}); use an mp4, mov, webm or mkv file.", field
+        ) from error
+    if not container.streams.video:
+        container.close()
+        raise UserError(f"{path.name} has no pictures in it, only sound; use a video.", field)
+    container.streams.video[0].thread_type = "AUTO"
+    return container
+
+
+def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
+    colorspace = frame.colorspace
+    if colorspace not in set(Colorspace):
+        colorspace = Colorspace.ITU709 if frame.height >= HD_HEIGHT_PX else Colorspace.ITU601
+    picture = frame.to_ndarray(
+        format="rgb24",
+        src_colorspace=colorspace,
+        src_color_range=ColorRange.JPEG if frame.color_range == ColorRange.JPEG else ColorRange.MPEG,
+        dst_color_range=ColorRange.JPEG,
+        # Without full-resolution chroma arithmetic swscale's 4:2:0 to RGB path is two grey levels too dark.
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+    )
+    return np.ascontiguousarray(np.rot90(picture, k=round(frame.rotation / 90)))
