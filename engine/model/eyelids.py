@@ -10,7 +10,8 @@ import numpy as np
 import skia
 
 from engine.model.face_mesh import LEFT_EYE, RIGHT_EYE, Opening, opening_loop, smoothstep, transform
-from engine.model.sprites import OwnOpening, colour, polygon
+from engine.model.mouth_palette import sample
+from engine.model.sprites import Patch, colour, cut_out, polygon
 
 # fmt: off
 # Across from the entries of RIGHT_EYE and LEFT_EYE without their corners: the fold above the lid, the pouch below it.
@@ -31,25 +32,26 @@ class Eye:
     def __init__(self, picture: np.ndarray, rest_px: np.ndarray, opening: Opening, down: np.ndarray) -> None:
         """picture uint8 RGB [H, W, 3]; rest_px float [468, 3]; `down` [2], the unit vector down the face."""
         self._opening, self._down = opening, down
-        self._eyeball = OwnOpening(picture, rest_px[opening_loop(opening), :2])
+        pixels, seen, corner_px = cut_out(picture, rest_px[opening_loop(opening), :2], 2.0)
+        self._eyeball = Patch(pixels, cv2.dilate(seen, np.ones((3, 3), np.uint8)), corner_px)
         self._upper, self._lower = (list(chain) for chain in opening)
         self._rest_px = rest_px[self._upper]
         self._width_px = float(np.linalg.norm(self._rest_px[-1, :2] - self._rest_px[0, :2]))
         self._gap_px = float(((rest_px[self._lower] - self._rest_px)[:, :2] @ down).max())
-        smooth = cv2.GaussianBlur(picture, (0, 0), max(0.04 * self._width_px, 0.6))
+        smooth = cv2.blur(picture, (reach := 2 * round(0.05 * self._width_px) + 1, reach))
         rim_px, sole_px = rest_px[self._upper[1:-1]], rest_px[self._lower[1:-1]]
         above, below = rest_px[list(_ABOVE[opening])], rest_px[list(_BELOW[opening])]
         # The fold above and the pouch below often lie in shadow: look there and a little beyond, take the median.
         places = (above, above + 0.6 * (above - rim_px), below, below + 0.6 * (below - sole_px))
-        self._skin = _ends_repeated(_evened(np.median([_sample(smooth, p) for p in places], axis=0)))
-        depths = [_sample(picture, rim_px + [*(down * step * self._width_px), 0.0]) for step in (-0.05, -0.025, 0.0, 0.025)]
+        self._skin = _ends_repeated(_evened(np.median([sample(smooth, p) for p in places], axis=0)))
+        depths = [sample(picture, rim_px + [*(down * step * self._width_px), 0.0]) for step in (-0.05, -0.025, 0.0, 0.025)]
         self._lash = np.minimum(_ends_repeated(_evened(np.min(depths, axis=0))), 0.8 * self._skin)
 
     def draw(self, canvas: skia.Canvas, target_px: np.ndarray, head: np.ndarray) -> None:
         """Draw the eye for landmarks at `target_px` [468, 3]; head [3, 4] moves rest points with the skull."""
         canvas.save()
         canvas.clipPath(polygon(target_px[opening_loop(self._opening), :2]), skia.ClipOp.kIntersect, True)
-        self._eyeball.draw(canvas, head, float(self._rest_px[:, 2].mean()), 1.0)
+        self._eyeball.draw(canvas, head, float(self._rest_px[:, 2].mean()))
         canvas.restore()
         rest, rim = transform(head, self._rest_px)[:, :2], target_px[self._upper, :2]
         closing = float(((rim - rest) @ self._down).max()) / max(self._gap_px, 1.0)
@@ -73,12 +75,6 @@ def _draw_rows(canvas: skia.Canvas, rows: list[tuple[np.ndarray, np.ndarray, flo
                for k in (a, a + 1, a + columns, a + 1, a + columns + 1, a + columns)]  # fmt: skip
     mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, None, colours, indices)
     canvas.drawVertices(mesh, skia.Paint(), skia.BlendMode.kDst)
-
-
-def _sample(picture: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
-    x, y = np.clip(points_px[:, :2].astype(int), 0, [width - 1, height - 1]).T
-    return picture[y, x].astype(np.float64)
 
 
 def _evened(colours: np.ndarray) -> np.ndarray:

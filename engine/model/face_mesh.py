@@ -27,6 +27,7 @@ OPENINGS = (INNER_LIPS, RIGHT_EYE, LEFT_EYE)
 SKULL = (127, 356, 234, 454, 93, 323, 162, 389, 21, 251, 168, 6, 197, 195, 5, 33, 133, 362, 263)
 CHIN = (152, 175, 199, 148, 377)
 OUTER_EYE_CORNERS = (33, 263)
+EYE_CORNERS_MM = 90.0  # an adult's outer eye corners lie about this far apart: the scale of everything in mm
 # fmt: on
 
 # How far the outermost ring lies beyond the face oval, in face heights.
@@ -85,6 +86,28 @@ def doubled_areas_px2(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """Twice the signed area of each triangle in the picture plane; points [N, ≥2], triangles [T, 3] → [T]."""
     a, b, c = (points[triangles[:, i], :2] for i in range(3))
     return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+
+
+class HeadFrame:
+    """The head's own axes and scale in a portrait at rest."""
+
+    def __init__(self, rest_px: np.ndarray) -> None:
+        """rest_px: float [468, 3]."""
+        right, left = (rest_px[i] for i in OUTER_EYE_CORNERS)
+        self.px_per_mm = float(np.linalg.norm(left - right)) / EYE_CORNERS_MM
+        across, down = rest_px[FACE_OVAL[8]] - rest_px[FACE_OVAL[28]], rest_px[FACE_OVAL[18]] - rest_px[FACE_OVAL[0]]
+        x = across / np.linalg.norm(across)
+        y = down - (down @ x) * x
+        y /= np.linalg.norm(y)
+        self.axes_px = np.stack([x, y, np.cross(x, y)]) * self.px_per_mm
+        """[3, 3]: rows are 1 mm to the picture's right, down the face and into the head, in pixels."""
+        self.down = self.axes_px[1, :2] / np.linalg.norm(self.axes_px[1, :2])
+        """Unit vector [2] down the face in the picture."""
+
+    def opening_mm(self, points_px: np.ndarray) -> float:
+        """How far the middle of the lips stands open in landmarks [468, ≥2]; negative where the lips overlap."""
+        upper, lower = (points_px[list(chain[4:7]), :2] for chain in INNER_LIPS)
+        return float(((lower - upper) @ self.down).mean()) / self.px_per_mm
 
 
 class HeadMotion:

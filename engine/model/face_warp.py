@@ -12,9 +12,11 @@ import skia
 
 from engine.model.eyelids import Eye
 from engine.model.face_mesh import (
+    INNER_LIPS,
     LEFT_EYE,
     NUM_LANDMARKS,
     RIGHT_EYE,
+    HeadFrame,
     HeadMotion,
     Rings,
     doubled_areas_px2,
@@ -24,6 +26,7 @@ from engine.model.face_mesh import (
     unfold,
 )
 from engine.model.mouth_interior import MouthInterior
+from engine.model.mouth_palette import Palette, snap_inner_lips
 from engine.model.sprites import image
 
 MIN_TRIANGLE_PX2 = 1.0  # doubled area below which a triangle at rest says nothing about its orientation
@@ -42,15 +45,19 @@ class FaceWarp:
             raise ValueError(f"landmarks_px must be [{NUM_LANDMARKS}, 3]; got {list(landmarks_px.shape)}")
         height, width = picture.shape[:2]
         self._picture = picture
-        self._rest_px = landmarks_px.astype(np.float64)
+        self._given_px = landmarks_px.astype(np.float64)
+        self._frame = HeadFrame(self._given_px)
+        palette = Palette(picture, self._given_px, self._frame.opening_mm(self._given_px))
+        self._lip_shift_px = snap_inner_lips(picture, self._given_px, palette)
+        self._rest_px = self._given_px + self._lip_shift_px
         self._head = HeadMotion(self._rest_px)
         self._rings = Rings.around(self._rest_px, width, height)
         outline = self._rings.rest_px[:, :2]
         x0, y0 = np.clip(np.floor(outline.min(0)).astype(int), 0, [width - 1, height - 1])
         x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int), [x0 + 1, y0 + 1], [width, height])
         self.falloff_box_px = (int(x0), int(y0), int(x1), int(y1))
-        self._mouth = MouthInterior(picture, self._rest_px)
-        self._eyes = [Eye(picture, self._rest_px, opening, self._mouth.down) for opening in (RIGHT_EYE, LEFT_EYE)]
+        self._mouth = MouthInterior(picture, self._rest_px, self._frame, palette)
+        self._eyes = [Eye(picture, self._rest_px, opening, self._frame.down) for opening in (RIGHT_EYE, LEFT_EYE)]
         self._prepare_mesh()
         self._prepare_canvas()
 
@@ -79,13 +86,13 @@ class FaceWarp:
         The head's pose is part of the positions. `teeth` in [0, 1] brings the rows of teeth into sight, `tongue` in
         [0, 1] raises its tip. Continuous in every input; positions that would fold the skin over are smoothed.
         """
-        target_px = landmarks_px.astype(np.float64)
+        target_px = self._snapped(landmarks_px.astype(np.float64))
         head = self._head.fit(target_px)
-        keep_openings_ordered(target_px, self._mouth.down)
+        keep_openings_ordered(target_px, self._frame.down)
         moved_px = np.vstack([target_px, self._rings.move(self._rest_px, target_px, head)])
         unfold(self._all_rest_px, moved_px, self._solid, self._solid_areas)
         target_px = moved_px[:NUM_LANDMARKS]
-        keep_openings_ordered(target_px, self._mouth.down)
+        keep_openings_ordered(target_px, self._frame.down)
 
         np.copyto(self._drawn, self._box)
         points = [skia.Point(x, y) for x, y in moved_px[:, :2].tolist()]
@@ -95,6 +102,14 @@ class FaceWarp:
             eye.draw(self._canvas, target_px, head)
         self._mouth.draw(self._canvas, target_px, head, float(np.clip(teeth, 0, 1)), float(np.clip(tongue, 0, 1)))
         return self._framed()
+
+    def _snapped(self, target_px: np.ndarray) -> np.ndarray:
+        """Inner lip points moved to the lips' true rims as far as the mouth is as open as at rest: closed stays closed."""
+        for upper, lower in zip(*INNER_LIPS, strict=True):
+            rest_gap, gap = (float((p[lower, :2] - p[upper, :2]) @ self._frame.down) for p in (self._given_px, target_px))
+            share = np.clip(gap / max(rest_gap, 1e-3), 0.0, 1.0)
+            target_px[[upper, lower]] += share * self._lip_shift_px[[upper, lower]]
+        return target_px
 
     def _framed(self) -> np.ndarray:
         x0, y0, x1, y1 = self.falloff_box_px

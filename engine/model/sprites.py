@@ -10,37 +10,31 @@ import skia
 SPRITE_SAMPLING = skia.SamplingOptions(skia.CubicResampler.CatmullRom())  # leaves an unmoved picture as it is
 
 
-class OwnOpening:
-    """What a portrait itself shows inside an opening, fixed to the skull, its colours carried on beyond the edge.
+class Patch:
+    """A piece of the portrait that the skull carries along, whatever the skin over it does."""
 
-    `inset_px` leaves out a rim that may already belong to the lips; the colours then fade out over `fade_px`.
-    """
+    def __init__(self, picture: np.ndarray, alpha: np.ndarray, corner_px: tuple[int, int]) -> None:
+        """picture uint8 RGB and alpha float in [0, 1], both [h, w] with their upper left pixel at `corner_px`."""
+        self._corner_px = corner_px
+        self._image = image(np.dstack([picture, np.round(255 * alpha).astype(np.uint8)]))
 
-    def __init__(self, picture: np.ndarray, outline_px: np.ndarray, inset_px: float = 0.0, fade_px: float = 0.0) -> None:
-        """picture uint8 RGB [H, W, 3]; outline_px [N, 2]: the opening at rest."""
-        margin = int(np.ceil(fade_px)) + 3
-        height, width = picture.shape[:2]
-        x0, y0 = np.clip(np.floor(outline_px.min(0)).astype(int) - margin, 0, [width - 1, height - 1])
-        x1, y1 = np.clip(np.ceil(outline_px.max(0)).astype(int) + margin, [x0 + 1, y0 + 1], [width, height])
-        crop = picture[y0:y1, x0:x1]
-        inside = np.zeros(crop.shape[:2], np.uint8)
-        cv2.fillPoly(inside, [np.round((outline_px - [x0, y0] - 0.5) * 16).astype(np.int32)], 1, shift=4)
-        depth = cv2.distanceTransform(np.pad(inside, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-        inside[depth <= min(inset_px, 0.5 * depth.max())] = 0
-        distance, nearest = cv2.distanceTransformWithLabels(1 - inside, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-        colours = np.zeros((nearest.max() + 1, 3), np.uint8)
-        colours[nearest[inside > 0]] = crop[inside > 0]
-        alpha = np.clip(1.0 - (distance - 1.0) / max(fade_px, 1e-3), 0.0, 1.0)
-        self._image = image(np.dstack([colours[nearest], np.round(255 * alpha).astype(np.uint8)]))
-        self._corner = float(x0), float(y0)
-
-    def draw(self, canvas: skia.Canvas, head: np.ndarray, z_px: float, share: float) -> None:
-        """Draw it where the skull's motion `head` [3, 4] takes the plane at depth `z_px`, with opacity `share`."""
+    def draw(self, canvas: skia.Canvas, head: np.ndarray, z_px: float) -> None:
+        """Draw it where the skull's motion `head` [3, 4] takes the plane at depth `z_px`."""
         offset = head[:2, 2] * z_px + head[:2, 3]
         canvas.save()
         canvas.concat(skia.Matrix.MakeAll(*head[0, :2], offset[0], *head[1, :2], offset[1], 0, 0, 1))
-        canvas.drawImage(self._image, *self._corner, SPRITE_SAMPLING, skia.Paint(Alphaf=share))
+        canvas.drawImage(self._image, *self._corner_px, SPRITE_SAMPLING)
         canvas.restore()
+
+
+def cut_out(picture: np.ndarray, outline_px: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+    """The box round an outline [N, 2] and a margin: its pixels, uint8 [h, w] with 1 inside the outline, its corner."""
+    height, width = picture.shape[:2]
+    x0, y0 = np.clip(np.floor(outline_px.min(0) - margin_px).astype(int), 0, [width - 1, height - 1]).tolist()
+    x1, y1 = np.clip(np.ceil(outline_px.max(0) + margin_px).astype(int), [x0 + 1, y0 + 1], [width, height]).tolist()
+    inside = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    cv2.fillPoly(inside, [np.round((outline_px - [x0, y0] - 0.5) * 16).astype(np.int32)], 1, shift=4)
+    return picture[y0:y1, x0:x1], inside, (x0, y0)
 
 
 def image(pixels: np.ndarray) -> skia.Image:

@@ -1,0 +1,115 @@
+"""What a portrait tells about its mouth: the colours for painting its inside, its teeth if it shows them, its true lips.
+
+Colours are float RGB 0–255 of the picture's own values, so that painted parts share its light and toning. Knows nothing
+about motion or drawing. The paper has no such part: it belongs to nano.
+"""
+
+import numpy as np
+
+from engine.model.face_mesh import INNER_LIPS, LEFT_EYE, RIGHT_EYE, opening_loop, smoothstep
+from engine.model.sprites import cut_out
+
+# fmt: off
+# The outer rims of the lips, across from the entries of INNER_LIPS, from corner to corner.
+OUTER_LIPS = ((61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291), (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291))
+CHEEKS = (50, 280, 205, 425, 101, 330)
+# fmt: on
+OWN_MOUTH_MM = (1.2, 2.8)  # a portrait's own opening: below the first nothing of it is kept, above the second all of it
+SNAP_REACH = 0.45  # share of a lip's height within which its true rim is looked for
+
+
+class Palette:
+    """Colours of a mouth's inside."""
+
+    def __init__(self, picture: np.ndarray, rest_px: np.ndarray, own_opening_mm: float) -> None:
+        """picture uint8 RGB [H, W, 3]; rest_px float [468, 3]; the portrait's opening in mm."""
+        middles = [0.5 * (rest_px[i[3:8],] + rest_px[o[3:8],]) for i, o in zip(np.array(INNER_LIPS), np.array(OUTER_LIPS))]
+        self.lip = np.maximum(np.median(sample(picture, np.concatenate(middles)), 0), 1.0)
+        skin = np.maximum(np.median(sample(picture, rest_px[list(CHEEKS)]), 0), 1.0)
+        self.tooth = self._tooth(picture, rest_px[:, :2], skin, own_opening_mm)
+        rim = sample(picture, rest_px[opening_loop(INNER_LIPS)])
+        flesh = self.lip * min(1.0, 120.0 / luminance(self.lip))
+        self.cavity = np.minimum(0.22 * flesh, np.percentile(rim, 2, axis=0) + 12.0)
+        self.tongue = 0.75 * flesh + 0.1 * skin
+        self.gum = 0.65 * flesh + 0.15 * skin
+
+    @staticmethod
+    def _tooth(picture: np.ndarray, points: np.ndarray, skin: np.ndarray, own_opening_mm: float) -> np.ndarray:
+        """Enamel: the bright pixels of an open mouth that shows teeth, else by the eyes' whites and the skin.
+
+        Eyes lie in the brows' shade, and a white lit by sky or screen is bluer than teeth are: the light is at least
+        the skin's, the hue a third the whites', the rest the paled skin's.
+        """
+        light = luminance(skin)
+        hue = 0.6 + 0.4 * skin / light
+        lightness = light
+        whites = _brightest(np.concatenate([_pixels_inside(picture, points, eye) for eye in (RIGHT_EYE, LEFT_EYE)]))
+        if len(whites) and _saturation(whites.mean(0)) < _saturation(hue):
+            white = whites.mean(0)
+            hue = 0.35 * white / luminance(white) + 0.65 * hue
+            lightness = np.clip(1.1 * luminance(white), light, 2.0 * light)
+        if own_opening_mm > OWN_MOUTH_MM[0]:
+            shown = _brightest(_pixels_inside(picture, points, INNER_LIPS))
+            if len(shown) and luminance(own := shown.mean(0)) > 0.6 * light and _saturation(own) < _saturation(skin):
+                hue, lightness = own / luminance(own), np.clip(luminance(own), 0.85 * light, 2.0 * light)
+        return np.clip(hue * min(lightness, 238.0), 1, 252)
+
+    def tooth_likeness(self, rgb: np.ndarray) -> np.ndarray:
+        """[..., 3] → [...] in [0, 1]: 1 where a pixel is as pale as enamel and lit, 0 where it is lip or dark."""
+        luma, tooth, lip = luminance(rgb), luminance(self.tooth), luminance(self.lip)
+        redness, of_tooth, of_lip = (
+            (c[..., 0] - l) / np.maximum(l, 8.0) for c, l in ((rgb, luma), (self.tooth, tooth), (self.lip, lip))
+        )
+        if of_lip - of_tooth > 0.03:
+            paleness = (of_lip - redness) / (of_lip - of_tooth)
+        else:  # a picture without colour
+            paleness = (luma - lip) / max(tooth - lip, 10.0)
+        return smoothstep(paleness, 0.3, 0.65) * smoothstep(luma, 0.25 * tooth, 0.45 * tooth)
+
+
+def snap_inner_lips(picture: np.ndarray, rest_px: np.ndarray, palette: Palette) -> np.ndarray:
+    """How far FaceMesh's inner lip points lie from the lips' true rims, [468, 3] in pixels, zero elsewhere.
+
+    FaceMesh puts them well inside an open smile. From each point towards the lip's outer rim, pixels that look like
+    teeth or like the dark between are followed; shifts are then evened along the lip.
+    """
+    shift = np.zeros_like(rest_px)
+    steps = np.linspace(0, SNAP_REACH, 16)[:, None, None]
+    for inner, outer in zip(INNER_LIPS, OUTER_LIPS, strict=True):
+        start = rest_px[list(inner)]
+        path = start + steps * (rest_px[list(outer)] - start)
+        colours = sample(picture, path.reshape(-1, 3)).reshape(*path.shape)
+        gap = palette.tooth_likeness(colours) + (luminance(colours) < 0.35 * luminance(palette.lip))
+        reached = np.cumprod(gap > 0.5, axis=0).sum(0)
+        reached[[0, -1]] = 0
+        share = SNAP_REACH * np.maximum(reached - 1, 0) / (len(steps) - 1)
+        share[1:-1] = 0.25 * share[:-2] + 0.5 * share[1:-1] + 0.25 * share[2:]
+        shift[list(inner), :2] = (share[:, None] * (rest_px[list(outer)] - start))[:, :2]
+    return shift
+
+
+def luminance(rgb: np.ndarray) -> np.ndarray:
+    """Rec. 601 luma of [..., 3]."""
+    return rgb @ np.array([0.299, 0.587, 0.114])
+
+
+def sample(picture: np.ndarray, points_px: np.ndarray) -> np.ndarray:
+    """Float RGB [N, 3] of the pixels under points [N, ≥2], the nearest one for a point outside the picture."""
+    height, width = picture.shape[:2]
+    x, y = np.clip(points_px[:, :2].astype(int), 0, [width - 1, height - 1]).T
+    return picture[y, x].astype(np.float64)
+
+
+def _saturation(rgb: np.ndarray) -> float:
+    return float(np.ptp(rgb) / rgb.mean())
+
+
+def _brightest(rgb: np.ndarray) -> np.ndarray:
+    """The brightest fifth of pixels [N, 3]; glints, the top twentieth, left out."""
+    order = np.argsort(luminance(rgb))
+    return rgb[order[int(0.75 * len(rgb)) : int(0.95 * len(rgb))]]
+
+
+def _pixels_inside(picture: np.ndarray, points: np.ndarray, opening: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    pixels, inside, _ = cut_out(picture, points[opening_loop(opening)], 1.0)
+    return pixels[inside > 0].astype(np.float64)
