@@ -26,7 +26,7 @@ from engine.model.face_mesh import (
     unfold,
 )
 from engine.model.mouth_interior import MouthInterior
-from engine.model.mouth_palette import Palette, snap_inner_lips
+from engine.model.mouth_palette import LIP_LAYERS, Palette, snap_inner_lips
 from engine.model.sprites import image
 
 MIN_TRIANGLE_PX2 = 1.0  # doubled area below which a triangle at rest says nothing about its orientation
@@ -105,10 +105,12 @@ class FaceWarp:
 
     def _snapped(self, target_px: np.ndarray) -> np.ndarray:
         """Inner lip points moved to the lips' true rims as far as the mouth is as open as at rest: closed stays closed."""
-        for upper, lower in zip(*INNER_LIPS, strict=True):
-            rest_gap, gap = (float((p[lower, :2] - p[upper, :2]) @ self._frame.down) for p in (self._given_px, target_px))
-            share = np.clip(gap / max(rest_gap, 1e-3), 0.0, 1.0)
-            target_px[[upper, lower]] += share * self._lip_shift_px[[upper, lower]]
+        upper, lower = (list(chain) for chain in INNER_LIPS)
+        rest_gap, gap = ((p[lower, :2] - p[upper, :2]) @ self._frame.down for p in (self._given_px, target_px))
+        share = np.clip(gap / np.maximum(rest_gap, 1e-3), 0.0, 1.0)[:, None]
+        for layers in (INNER_LIPS, *LIP_LAYERS):
+            for layer in layers:
+                target_px[list(layer[1:-1])] += (share * self._lip_shift_px[list(layer)])[1:-1]
         return target_px
 
     def _framed(self) -> np.ndarray:

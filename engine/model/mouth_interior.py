@@ -50,7 +50,7 @@ class MouthInterior:
         blurred = cv2.GaussianBlur(pixels, (0, 0), max(0.3 * px_per_mm, 0.3)).astype(np.float64)
         size = 2 * round(0.8 * px_per_mm) + 1
         teeth = cv2.morphologyEx(inside * self._palette.tooth_likeness(blurred), cv2.MORPH_CLOSE, np.ones((size, size)))
-        teeth *= float(smoothstep(self._rest_opening_mm, *OWN_MOUTH_MM))
+        teeth *= float(smoothstep(self._rest_opening_mm, *OWN_MOUTH_MM)) * self._palette.shows_teeth
         y, x = np.nonzero(teeth > 0.5)
         edge_mm = 0.0
         if len(y) > SHOWN_TEETH_MM2 * px_per_mm**2:

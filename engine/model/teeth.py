@@ -67,7 +67,7 @@ def paint_teeth(teeth_mm: Sequence[tuple[float, float]], palette: Palette, px_pe
     aside = np.clip(np.abs(x - (ends - 0.5 * widths)[which]) / (0.5 * widths[which]), 0, 1)  # 0 mid-tooth, 1 at its side
     edge = longest - lengths[which] + 0.55 * aside**4  # rounded corners
     root = longest + aside**2  # the gum's scallops
-    soft_mm = 0.15 + 0.5 / px_per_mm
+    soft_mm = 0.12 + 1.2 / px_per_mm
     form = 1 - 0.18 * aside**3 - 0.12 * smoothstep(y, 0.3 * longest, longest)
     form -= 0.10 * (1 - smoothstep(y - edge, 0.0, 1.6))  # the edge lets the dark behind it through
     form *= 1 - GAP_DEPTH * smoothstep(aside * widths[which], widths[which] - GAP_MM - soft_mm, widths[which])
