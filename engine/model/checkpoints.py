@@ -15,9 +15,11 @@ from typing import Literal, TypeVar
 import torch
 from accelerate import init_empty_weights
 from diffusers.loaders.single_file_utils import convert_wan_transformer_to_diffusers, convert_wan_vae_to_diffusers
+from diffusers.models.modeling_utils import ModelMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from engine.errors import UserError
 from engine.model.transformer import EchoMimicTransformer3DModel
@@ -56,8 +58,6 @@ def convert_text_encoder(state: State) -> State:
     converted = {_renamed(key, renames): tensor for key, tensor in state.items()}
     if "norm.weight" in converted:
         converted["encoder.final_layer_norm.weight"] = converted.pop("norm.weight")
-    if "shared.weight" in converted:
-        converted["encoder.embed_tokens.weight"] = converted["shared.weight"]
     return converted
 
 
@@ -171,7 +171,8 @@ def match(model: nn.Module, layout: Layout, state: State, source: str) -> State:
 
     `source` names the file in the UserError that says what does not fit. Works on the meta device too.
     """
-    expected: Shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    tied = getattr(model, "_tied_weights_keys", None) or ()
+    expected: Shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
     leftovers = layout.leftovers(expected)
     kind = looks_like(state)
     if kind != layout.title:
@@ -196,12 +197,20 @@ def match(model: nn.Module, layout: Layout, state: State, source: str) -> State:
 def load(build: Callable[[], Model], layout: Layout, path: Path, dtype: torch.dtype = torch.float32) -> Model:
     """Build a model without weights, give it those of the file at `path`, and put it into evaluation mode.
 
-    The model is never held twice. Raises UserError for a file that cannot be read or does not fit.
+    The model is never held twice; what diffusers keeps in float32 (norms, time embedding) stays so whatever `dtype` is.
+    Raises UserError for a file that cannot be read or does not fit.
     """
     with init_empty_weights():
         model = build()
+    in_float32 = set(model._keep_in_fp32_modules or ()) if isinstance(model, ModelMixin) else set()
     tensors = match(model, layout, read_tensors(path), path.name)
-    model.load_state_dict({name: tensor.to(dtype) for name, tensor in tensors.items()}, strict=True, assign=True)
+    for name, tensor in tensors.items():
+        tensors[name] = tensor.to(dtype if in_float32.isdisjoint(name.split(".")) else torch.float32)
+    # `match` has proved that nothing lacks; only tied weights are not in the file a second time.
+    model.load_state_dict(tensors, strict=False, assign=True)
+    if isinstance(model, PreTrainedModel):
+        model.tie_weights()
+    assert not any(parameter.is_meta for parameter in model.parameters())
     return model.eval()
 
 

@@ -63,7 +63,6 @@ class TextEncoder:
     ) -> Self:
         """From `models_t5_umt5-xxl-enc-bf16.pth` and the folder `google/umt5-xxl`."""
         model = checkpoints.load(lambda: UMT5EncoderModel(config), checkpoints.TEXT_ENCODER, weights, dtype)
-        model.tie_weights()
         _require(tokenizer / "tokenizer_config.json")
         return cls(model, AutoTokenizer.from_pretrained(tokenizer, local_files_only=True))
 

@@ -30,4 +30,5 @@ def test_every_released_key_has_its_place(folder, name):
         model = build()
     state = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
     matched = checkpoints.match(model, layout, state, name)
-    assert matched.keys() == model.state_dict().keys()
+    tied_to_another = {"encoder.embed_tokens.weight"}
+    assert matched.keys() == model.state_dict().keys() - tied_to_another
