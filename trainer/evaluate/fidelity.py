@@ -19,12 +19,6 @@ def luma(picture: Picture) -> NDArray[np.float64]:
     return picture @ LUMA_WEIGHTS
 
 
-def even_sized(picture: Picture) -> Picture:
-    """The picture with its last row and column repeated where its height or width is odd, as H.264 needs it."""
-    height, width = picture.shape[:2]
-    return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-
-
 def luma_psnr_db(frame: Picture, reference: Picture, compared: NDArray[np.bool_]) -> float:
     """Peak signal-to-noise ratio of the luma over the pixels `compared` [H, W]; infinite where they are equal."""
     error = np.square(luma(frame) - luma(reference))[compared].mean()

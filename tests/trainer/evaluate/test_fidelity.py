@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from trainer.evaluate.fidelity import even_sized, luma_psnr_db, sharpness
+from trainer.evaluate.fidelity import luma_psnr_db, sharpness
 
 
 def picture(height: int = 64, width: int = 48) -> np.ndarray:
@@ -31,10 +31,3 @@ def test_blur_lowers_sharpness_and_a_shift_does_not():
     box_px = (8, 8, 40, 56)
     assert sharpness(cv2.GaussianBlur(sharp, (0, 0), 1.0), box_px) < 0.1 * sharpness(sharp, box_px)
     assert sharpness(np.roll(sharp, 2, axis=1), box_px) == pytest.approx(sharpness(sharp, box_px), rel=0.1)
-
-
-def test_an_odd_picture_is_made_even_by_repeating_its_edge():
-    even = even_sized(picture(63, 47))
-    assert even.shape == (64, 48, 3)
-    assert np.array_equal(even[63], even[62]) and np.array_equal(even[:, 47], even[:, 46])
-    assert even_sized(picture()).shape == (64, 48, 3)

@@ -1,0 +1,74 @@
+import argparse
+import json
+
+import numpy as np
+import pytest
+import soundfile
+
+from engine.errors import FaceNotFound, UserError
+from engine.media.video import VideoWriter
+from trainer.evaluate.command import add_arguments, run
+from trainer.evaluate.lip_metrics import evaluate_video, lip_metrics
+from trainer.evaluate.mouth import aperture_track
+
+
+def arguments(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args([str(argument) for argument in given])
+
+
+def test_a_filmed_mouth_that_follows_its_voice_is_found_to_do_so(film, tmp_path, capsys):
+    video = film()
+    out = tmp_path / "lips.json"
+    assert run(arguments(video, "--json", out, "--english")) == 0
+    (report,) = json.loads(out.read_text())["videos"]
+    assert report["path"] == str(video) and len(report["sha256"]) == 64 and report["fps"] == 25.0
+    mesh = report["proxy"]["mesh_lip_r"]
+    assert mesh["r"] > 0.8 and abs(mesh["lag_frames"]) <= 1 and mesh["p"] < 0.05 and mesh["coverage"] == 1.0
+    assert mesh["r"] > mesh["null_95"]
+    assert report["proxy"]["viseme_r"]["r"] > 0.3
+    assert "canonical" not in report
+    printed = capsys.readouterr().out
+    assert "proxy/mesh_lip_r" in printed and "proxy/viseme_r" in printed
+
+
+def test_a_late_mouth_at_another_frame_rate_has_its_lag_in_frames_of_a_25th(film):
+    evaluation = evaluate_video(film(delay_frames=5, fps=30))
+    assert evaluation.fps == 30.0
+    assert evaluation.mesh_lip_r.r > 0.7
+    assert abs(evaluation.mesh_lip_r.lag_frames - 5) <= 1
+    assert evaluation.viseme_r is None and "viseme_r" not in evaluation.as_json()["proxy"]
+
+
+def test_only_a_mouth_beside_its_own_voice_is_measured(speech_wav):
+    audio, _ = soundfile.read(speech_wav, dtype="float32")
+    frames = len(audio) // 640
+    mouth = np.random.default_rng(0).random(frames)
+    with pytest.raises(UserError, match="No speech"):
+        lip_metrics(mouth, np.zeros(len(audio), dtype=np.float32), english=False)
+    with pytest.raises(UserError, match="too short"):
+        lip_metrics(mouth[:60], audio, english=False)
+
+
+def test_a_frame_without_a_face_is_nan(portrait):
+    track = aperture_track([portrait, np.full_like(portrait, 128), portrait])
+    assert np.isnan(track).tolist() == [False, True, False]
+
+
+def test_a_video_without_a_face_sound_or_file_is_refused_in_one_sentence(film, speech_wav, tmp_path):
+    audio, _ = soundfile.read(speech_wav, dtype="float32")
+    grey = tmp_path / "grey.mp4"
+    with VideoWriter(grey, (64, 64), 25, audio) as writer:
+        for _ in range(5):
+            writer.write(np.full((64, 64, 3), 128, np.uint8))
+    text = tmp_path / "text.mp4"
+    text.write_text("not a video")
+    with pytest.raises(FaceNotFound, match=r"grey\.mp4: no face"):
+        run(arguments(grey))
+    for path, complaint in ((film(sound=False), "sound"), (tmp_path / "none.mp4", "does not exist"), (text, "read")):
+        with pytest.raises(UserError, match=complaint) as refusal:
+            run(arguments(path))
+        assert "\n" not in refusal.value.message
+    with pytest.raises(UserError, match="does not exist"):
+        run(arguments(grey, "--json", tmp_path / "nowhere" / "lips.json"))

@@ -1,0 +1,107 @@
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from trainer.evaluate.lag_correlation import LagCorrelation
+from trainer.evaluate.proof_report import report_markdown
+from trainer.evaluate.proof_rows import ClipMeasurement, Row, proof_rows, silence_opening
+
+GOOD_LIPS = LagCorrelation(r=0.6, lag_frames=1, p=0.01, null_95=0.4, shifts=101, frames=130)
+GOOD = ClipMeasurement(
+    portrait="01",
+    speech="one",
+    seed=1,
+    audio_frames=162,
+    video_frames=162,
+    sound_frames=162,
+    mesh_lip_r=GOOD_LIPS,
+    coverage=1.0,
+    rest_aperture=0.01,
+    silence_opening=0.05,
+    psnr_db=45.0,
+    sharpness=0.95,
+    worst_sharpness=0.9,
+)
+TWELVE = [replace(GOOD, portrait=f"{i // 2}", speech=("one", "two")[i % 2]) for i in range(12)]
+GOOD_HELD_OUT = np.full(100, 0.9)
+
+
+def rows_of(clips=TWELVE, held_out_r=GOOD_HELD_OUT, time_ratios=(0.8, 0.7, 0.9), studio_start_s=5.0) -> list[Row]:
+    return proof_rows(clips, held_out_r, time_ratios, studio_start_s)
+
+
+def short(rows: list[Row]) -> list[str]:
+    return [row.what for row in rows if not row.met]
+
+
+def with_one(**changes) -> list[ClipMeasurement]:
+    return [replace(TWELVE[0], **changes), *TWELVE[1:]]
+
+
+def test_twelve_good_clips_meet_every_goal():
+    assert short(rows_of()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "row"),
+    [
+        ({"video_frames": 164}, "jobs that end"),
+        ({"sound_frames": None}, "jobs that end"),
+        ({"silence_opening": 0.16}, "lips in silence"),
+        ({"silence_opening": None}, "lips in silence"),
+        ({"psnr_db": 39.9}, "luma PSNR"),
+        ({"sharpness": 0.79}, "sharpness"),
+    ],
+)
+def test_one_bad_clip_of_twelve_makes_its_row_short_and_no_other(changes, row):
+    names = short(rows_of(with_one(**changes)))
+    assert len(names) == 1 and names[0].startswith(row)
+
+
+def test_one_frame_more_or_less_is_as_long_as_the_voice():
+    assert short(rows_of(with_one(video_frames=161, sound_frames=163))) == []
+
+
+def test_a_speech_clip_below_its_null_is_short_however_good_the_other_is():
+    clips = [replace(c, mesh_lip_r=replace(GOOD_LIPS, null_95=0.65)) if c.speech == "two" else c for c in TWELVE]
+    assert short(rows_of(clips)) == ["`proxy/mesh_lip_r`: median r of two"]
+
+
+def test_one_insignificant_clip_is_allowed_and_two_are_not():
+    weak = replace(GOOD_LIPS, p=0.2)
+    assert short(rows_of(with_one(mesh_lip_r=weak))) == []
+    two = [replace(clip, mesh_lip_r=weak) if i < 2 else clip for i, clip in enumerate(TWELVE)]
+    assert short(rows_of(two)) == ["`proxy/mesh_lip_r`: clips with p < 0.05"]
+
+
+def test_a_mouth_open_at_rest_is_reported_apart():
+    rows = rows_of(with_one(rest_aperture=0.2, silence_opening=0.9))
+    assert short(rows) == []
+    assert any("reported apart" in row.what and "90.0%" in row.measured for row in rows)
+
+
+def test_what_was_not_measured_is_short():
+    names = short(rows_of(held_out_r=None, time_ratios=(), studio_start_s=None))
+    assert len(names) == 5
+
+
+def test_silence_opening_is_zero_at_rest_and_one_at_speech():
+    aperture = np.concatenate([np.tile([0.02, 0.12], 50), np.full(50, 0.02)])
+    voiced = np.arange(150) < 100
+    assert silence_opening(aperture, voiced, 37) == pytest.approx(0.0)
+    aperture[100:] = 0.07
+    assert silence_opening(aperture, voiced, 37) == pytest.approx(1.0)
+    aperture[120:130] = np.nan
+    assert silence_opening(aperture, voiced, 37) == pytest.approx(1.0)
+
+
+def test_the_page_says_short_where_a_goal_is_missed_and_names_failed_jobs():
+    clips = with_one(video_frames=None, error="OSError: disk full")
+    page = report_markdown(
+        rows_of(clips), clips, machine="2 cores", made_utc=datetime(2026, 1, 2, tzinfo=UTC), model="nano"
+    )
+    assert "**short**" in page and "1 of " in page and "OSError: disk full" in page
+    table_widths = {line.count("|") for line in page.splitlines() if line.startswith("| 0 ") or line.startswith("| 5 ")}
+    assert len(table_widths) == 1

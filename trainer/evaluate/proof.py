@@ -1,0 +1,167 @@
+"""`make proof`: run the real engine on the examples, measure every goal, write the table.
+
+The portraits and the speech are never used for training or tuning. Numbers are reported as they come; a goal that is
+missed says "short".
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from engine.errors import UserError
+from engine.media.audio import SAMPLE_RATE_HZ, read_audio
+from engine.media.picture import read_picture
+from engine.request import build_request
+from engine.session import Session
+from engine.variants import find_variant
+from trainer.evaluate.held_out import held_out_aperture_r
+from trainer.evaluate.proof_clip import ClipJob, Portrait, audio_frames, measure_clip, with_silence
+from trainer.evaluate.proof_report import report_markdown
+from trainer.evaluate.proof_rows import ClipMeasurement, proof_rows
+from trainer.evaluate.studio_start import studio_start_s
+
+FIRST_SEED = 101
+TIMED_SIZE_WH = (640, 1138)
+TIMED_AUDIO_S = 6.5
+TIMED_RUNS = 3
+ENGLISH_SPEECH = ("speech_2025-07-14-3927",)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `proof`."""
+    default = os.environ.get("ECHOMIMIC_EXAMPLES", "../shared/examples")
+    parser.add_argument(
+        "--examples", type=Path, default=Path(default), help="folder of portraits (.jpg) and speech (.wav)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("docs/proof.md"), help="the table, as Markdown")
+    parser.add_argument(
+        "--videos", type=Path, default=Path("out/proof"), help="folder of the videos and contact sheets"
+    )
+    parser.add_argument("--model", default="nano", help="a model's name or folder")
+    parser.add_argument(
+        "--english", nargs="*", default=list(ENGLISH_SPEECH), metavar="NAME", help="speech clips that are English"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate, measure, print and write. Returns 0 also where a goal is missed: the table says so."""
+    variant = find_variant(args.model)
+    jobs = list(find_jobs(args.examples, args.videos, args.english))
+    args.videos.mkdir(parents=True, exist_ok=True)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    session = Session()
+    session.warm_up(args.model)
+    clips = [prove_clip(session, job, args.model) for job in jobs]
+    rows = proof_rows(
+        clips,
+        held_out_r=_held_out(variant.folder),
+        time_ratios=time_ratios(session, jobs, args.model),
+        studio_start_s=studio_start_s(),
+    )
+    text = report_markdown(rows, clips, machine=_machine(), made_utc=datetime.now(UTC), model=args.model)
+    args.out.write_text(text)
+    numbers = {"rows": [asdict(row) for row in rows], "clips": [asdict(clip) for clip in clips]}
+    (args.videos / "proof.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    print(text)
+    return 0
+
+
+def find_jobs(examples: Path, videos: Path, english: list[str]) -> Iterator[ClipJob]:
+    """Every portrait with every speech clip of the folder, each with its own seed. Raises UserError without any."""
+    portraits = sorted(examples.glob("*.jpg"))
+    speech = sorted(examples.glob("*.wav"))
+    if not portraits or not speech:
+        raise UserError(
+            f"The examples folder {examples} holds {len(portraits)} .jpg portraits and {len(speech)} .wav clips; both "
+            "are needed, give the folder with --examples or ECHOMIMIC_EXAMPLES.",
+            "examples",
+        )
+    for path in portraits:
+        portrait = Portrait(path)
+        for number, clip in enumerate(speech):
+            seed = FIRST_SEED + len(speech) * portraits.index(path) + number
+            yield ClipJob(portrait, clip, clip.stem in english, seed, videos)
+
+
+def prove_clip(session: Session, job: ClipJob, model: str) -> ClipMeasurement:
+    """Make both videos of `job` and measure them. A job that fails stands in the table with its error."""
+    print(f"{job.name} (seed {job.seed})", flush=True)
+    job.video.unlink(missing_ok=True)
+    job.video_with_silence.unlink(missing_ok=True)
+    voice = read_audio(job.speech)
+    try:
+        generate(session, job, model, job.speech, job.video)
+        with tempfile.TemporaryDirectory() as folder:
+            longer = Path(folder) / f"{job.speech.stem}.wav"
+            soundfile.write(longer, with_silence(voice), SAMPLE_RATE_HZ)
+            generate(session, job, model, longer, job.video_with_silence)
+    except Exception as error:  # a crash is one of the outcomes that are counted
+        return ClipMeasurement(
+            job.portrait.path.stem,
+            job.speech.stem,
+            job.seed,
+            audio_frames(voice),
+            error=f"{type(error).__name__}: {error}",
+        )
+    return measure_clip(job)
+
+
+def generate(session: Session, job: ClipJob, model: str, audio: Path, out: Path) -> None:
+    """One job with every setting at the model's default."""
+    values = {"image": job.portrait.path, "audio": audio, "model": model, "seed": job.seed, "out": out}
+    session.generate(build_request(values))
+
+
+def time_ratios(session: Session, jobs: list[ClipJob], model: str) -> list[float]:
+    """Wall time of whole jobs over the clip's length: a 640×1138 portrait, the clip nearest to 6.5 s, model loaded.
+
+    Empty where no portrait has that size.
+    """
+    fitting = [job for job in jobs if read_picture(job.portrait.path).shape[1::-1] == TIMED_SIZE_WH]
+    if not fitting:
+        return []
+    job = min(fitting, key=lambda job: abs(audio_s(job.speech) - TIMED_AUDIO_S))
+    ratios = []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(TIMED_RUNS):
+            start_s = time.perf_counter()
+            generate(session, job, model, job.speech, Path(folder) / "timed.mp4")
+            ratios.append((time.perf_counter() - start_s) / audio_s(job.speech))
+    return ratios
+
+
+def audio_s(path: Path) -> float:
+    """Length of a sound file in seconds."""
+    return len(read_audio(path)) / SAMPLE_RATE_HZ
+
+
+def _held_out(model_folder: Path) -> NDArray[np.float64] | None:
+    """Correlations over held-out synthetic voices, or None where this machine lacks the programs that speak them."""
+    try:
+        return held_out_aperture_r(model_folder)
+    except UserError as error:
+        print(f"Held-out voices are not measured: {error.message}")
+        return None
+
+
+def _machine() -> str:
+    """The processor and how busy it was, for the numbers that are times."""
+    names = [line.partition(":")[2].strip() for line in _cpu_info() if line.startswith("model name")]
+    load = os.getloadavg()[1]
+    return f"{os.cpu_count()} cores of {names[0] if names else platform.machine()}, load average {load:.1f}"
+
+
+def _cpu_info() -> list[str]:
+    info = Path("/proc/cpuinfo")
+    return info.read_text().splitlines() if info.is_file() else []

@@ -1,0 +1,73 @@
+"""The proof as a page: one table of goals, one of clips. Knows nothing about how anything was measured."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from trainer.evaluate.proof_rows import REST_OPEN_APERTURE, ClipMeasurement, Row
+
+CLIP_COLUMNS = (
+    "portrait", "speech", "seed", "frames video / sound / voice", "r", "lag", "p", "null 95 %", "viseme r", "coverage",
+    "silence", "PSNR dB", "sharpness", "worst frame",
+)  # fmt: skip
+
+EXPLANATION = f"""\
+How to read it. `proxy/mesh_lip_r` is the signed Pearson r between the opening of the inner lips (FaceMesh landmarks 13
+and 14 over the distance of the outer eye corners) and the log energy of the 300–3500 Hz band, over voiced frames, at
+the best lag within ± 15 frames; a positive lag means that the mouth is behind the sound. p and the null's 95 % come
+from circular shifts of the mouth by 31 … F − 31 frames through the same search over lags. Unrelated tracks of this
+length fall below p = 0.05 in about 15 % of clips, so the count over all clips says more than the p of one. Speech
+energy is a proxy: nothing was tuned to it. `viseme r` is the same against the openness of the phones that pocketsphinx
+hears, for the English clips.
+Silence: (mean opening of the last 1.5 s of 2 s of digital silence − 5th percentile) / (mean opening in speech − 5th
+percentile). A portrait is open at rest above {REST_OPEN_APERTURE} eye distances.
+PSNR is that of the worst frame, over the pixels outside the box of the outermost falloff ring, against the even-sized
+picture. Sharpness is the variance of the luma's Laplacian in the box of the portrait's landmarks, over the portrait's
+own; the table of goals takes each clip's median frame.
+"""
+
+
+def report_markdown(
+    rows: Sequence[Row], clips: Sequence[ClipMeasurement], machine: str, made_utc: datetime, model: str
+) -> str:
+    """The whole page."""
+    short = [row for row in rows if not row.met]
+    verdict = "Every goal is met." if not short else f"{len(short)} of {len(rows)} goals are short."
+    goals = [[row.what, row.goal, row.measured, "met" if row.met else "**short**"] for row in rows]
+    errors = [f"- {clip.portrait} with {clip.speech}: {clip.error}" for clip in clips if clip.error]
+    parts = [
+        "# Proof",
+        f"Written by `make proof` on {made_utc:%Y-%m-%d}, model {model}, {machine}. {verdict}",
+        _table(("", "goal", "measured", ""), goals),
+        "## Clip by clip",
+        _table(CLIP_COLUMNS, [_clip_cells(clip) for clip in clips]),
+        *(["Failed:\n\n" + "\n".join(errors)] if errors else []),
+        EXPLANATION,
+    ]
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _clip_cells(clip: ClipMeasurement) -> list[str]:
+    lips = clip.mesh_lip_r
+    rest = " (open at rest)" if clip.open_at_rest else ""
+    return [
+        clip.portrait,
+        clip.speech,
+        str(clip.seed),
+        f"{_number(clip.video_frames, 'd')} / {_number(clip.sound_frames, 'd')} / {clip.audio_frames}",
+        *([f"{lips.r:.3f}", f"{lips.lag_frames:+d}", f"{lips.p:.3f}", f"{lips.null_95:.3f}"] if lips else ["–"] * 4),
+        f"{clip.viseme_r.r:.3f}" if clip.viseme_r else "–",
+        _number(clip.coverage, ".0%"),
+        _number(clip.silence_opening, ".1%") + rest,
+        _number(clip.psnr_db, ".1f"),
+        _number(clip.sharpness, ".2f"),
+        _number(clip.worst_sharpness, ".2f"),
+    ]
+
+
+def _number(value: float | None, style: str) -> str:
+    return "–" if value is None else f"{value:{style}}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
