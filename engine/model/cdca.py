@@ -32,7 +32,6 @@ class CDCAProcessor:
     """The computation of Eq. 1 on the projections that a `CDCAttention` holds."""
 
     _attention_backend = None
-    _parallel_config = None
 
     def __call__(
         self,
@@ -80,8 +79,6 @@ class CDCAttention(WanAttention):
 
     _default_processor_cls = CDCAProcessor
     _available_processors = [CDCAProcessor]  # noqa: RUF012 (the mixin's attribute)
-    # Fused projections would bypass the audio ones, so the model keeps its three modalities apart.
-    _supports_qkv_fusion = False
 
     def __init__(self, dim: int, heads: int, *, eps: float, audio_bias: bool) -> None:
         head_dim = dim // heads

@@ -16,7 +16,7 @@ from diffusers.utils import apply_lora_scale
 from torch import Tensor, nn
 
 from engine.model.audio_projection import FlashAudioProjection, PreviewAudioProjection
-from engine.model.cdca import EchoMimicBlock, ModalConditions
+from engine.model.cdca import CDCAttention, EchoMimicBlock, ModalConditions
 
 AudioProjectionKind = Literal["preview", "flash"]
 
@@ -112,8 +112,9 @@ class EchoMimicTransformer3DModel(WanTransformer3DModel):
         ):
             nn.init.normal_(linear.weight, std=0.02)
         nn.init.zeros_(self.proj_out.weight)
-        for block in self.blocks:
-            nn.init.zeros_(block.attn2.to_v_audio.weight)
+        for module in self.modules():
+            if isinstance(module, CDCAttention):
+                nn.init.zeros_(module.to_v_audio.weight)
 
     @apply_lora_scale("attention_kwargs")
     def forward(

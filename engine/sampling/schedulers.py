@@ -3,13 +3,15 @@
 Knows nothing about models or guidance. A scheduler holds the state of one clip: make a new one for each.
 """
 
+from typing import TypeAlias
+
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
 from engine.errors import UserError
 
 SOLVERS = ("euler", "unipc", "dpm++")
 
-Scheduler = FlowMatchEulerDiscreteScheduler | UniPCMultistepScheduler | DPMSolverMultistepScheduler
+Scheduler: TypeAlias = FlowMatchEulerDiscreteScheduler | UniPCMultistepScheduler | DPMSolverMultistepScheduler
 
 
 def make_scheduler(solver: str, shift: float, num_steps: int) -> Scheduler:
