@@ -30,7 +30,7 @@ PREVIEW_NAME = "preview.webp"
 
 
 class Job(BaseModel):
-    """One job as it was when it was read. Times are seconds since the epoch; `number` is the place in the queue's order."""
+    """One job as it was when it was read. Times are seconds since the epoch; `number` gives the order of the queue."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
@@ -72,7 +72,7 @@ class JobStore:
         _Base.metadata.create_all(self._engine)
 
     def submit(self, owner: str, request: GenerationRequest) -> Job:
-        """Copy the request's media into a new job's folder and queue it. The row is written after its files are there."""
+        """Copy the request's media into a new job's folder and queue it. The row comes after its files."""
         job_id = secrets.token_urlsafe(16)
         folder = self.files / job_id
         folder.mkdir()

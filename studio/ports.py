@@ -17,7 +17,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class PortraitView:
-    """A picture as the page shows it: upright and small, with every face that was found, the one that is taken first."""
+    """A picture as the page shows it: upright and small, with every face that was found, the taken one first."""
 
     thumbnail: bytes
     thumbnail_mime: str

@@ -1,0 +1,1 @@
+"""The page's tabs: each draws its part and connects it to the service."""
