@@ -2,6 +2,7 @@
 
 One query, shared; text, image and audio each with their own keys and values; the outputs weighted and summed before
 the one output projection. Knows nothing about schedules: the weights arrive as numbers, one per sample and modality.
+Departure: the face mask and the audio scale are one factor with the weight of audio, since all three only multiply it.
 """
 
 from typing import NamedTuple
@@ -37,13 +38,13 @@ class CDCAProcessor:
         self,
         attn: "CDCAttention",
         hidden_states: Tensor,
-        encoder_hidden_states: Tensor,
+        encoder_hidden_states: None = None,
         attention_mask: None = None,
         rotary_emb: None = None,
         *,
         conditions: ModalConditions,
     ) -> Tensor:
-        """`hidden_states` [B, L, D] → [B, L, D]; the two arguments that Wan passes by position do not apply here."""
+        """`hidden_states` [B, L, D] → [B, L, D]; the three arguments that Wan passes by position do not apply here."""
         heads = (attn.heads, -1)
         query = attn.norm_q(attn.to_q(hidden_states)).unflatten(2, heads)
 
@@ -58,10 +59,10 @@ class CDCAProcessor:
             image = dispatch_attention_fn(query, key, value, backend=self._attention_backend)
             output = output + conditions.image_weight * image.flatten(2)
 
-        output = output + conditions.audio_weight * self._audio(attn, hidden_states, query, conditions.audio)
+        output = output + conditions.audio_weight * self._audio(attn, query, conditions.audio)
         return attn.to_out[1](attn.to_out[0](output.type_as(hidden_states)))
 
-    def _audio(self, attn: "CDCAttention", hidden_states: Tensor, query: Tensor, audio: Tensor) -> Tensor:
+    def _audio(self, attn: "CDCAttention", query: Tensor, audio: Tensor) -> Tensor:
         """Each latent frame attends to its own audio segment only. Returns [B, L, D]."""
         latent_frames = audio.shape[1]
         heads = (attn.heads, -1)
@@ -120,7 +121,7 @@ class EchoMimicBlock(WanTransformerBlock):
         hidden_states = (hidden_states.float() + attended * gate).type_as(hidden_states)
 
         normed = self.norm2(hidden_states.float()).type_as(hidden_states)
-        hidden_states = hidden_states + self.attn2(normed, conditions.text, conditions=conditions)
+        hidden_states = hidden_states + self.attn2(normed, conditions=conditions)
 
         normed = (self.norm3(hidden_states.float()) * (1 + ffn_scale) + ffn_shift).type_as(hidden_states)
         return (hidden_states.float() + self.ffn(normed).float() * ffn_gate).type_as(hidden_states)
