@@ -1,0 +1,1 @@
+"""Pictures, sound, video and faces: files in, arrays out, and one mp4."""

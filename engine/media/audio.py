@@ -22,9 +22,7 @@ MAX_S = 600.0
 MAX_PEAK = 2.0
 SILENCE_RMS = 1e-3  # -60 dBFS: below the room noise of a quiet recording
 # Whitelists: playlist formats could make the reader open other files or addresses named inside an uploaded one.
-DEMUXERS = (
-    "wav,w64,mp3,flac,ogg,aac,aiff,au,caf,amr,asf,avi,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts"
-)
+DEMUXERS = "wav,w64,mp3,flac,ogg,aac,aiff,au,caf,amr,asf,avi,flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegts"
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS}
 FORMATS_FOR_PEOPLE = "wav, mp3, m4a, flac, ogg or mp4"
 # Containers that store the exact length of a track, so that a shorter one is known to be cut off.
@@ -109,9 +107,7 @@ def _decode(path: Path, field: str, max_s: float) -> tuple[np.ndarray, int]:
         if isinstance(error, UserError):
             raise
         if is_picture(path):
-            raise UserError(
-                f"{path.name} is a picture, not a sound; use a {FORMATS_FOR_PEOPLE} file.", field
-            ) from None
+            raise UserError(f"{path.name} is a picture, not a sound; use a {FORMATS_FOR_PEOPLE} file.", field) from None
         raise UserError(
             f"{path.name} cannot be read as sound, or is damaged ({_reason(error)}); "
             f"use a {FORMATS_FOR_PEOPLE} file that plays to its end.",

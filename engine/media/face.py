@@ -164,6 +164,7 @@ class _FaceMesh:
 
     def __init__(self, *, static: bool) -> None:
         self._lock = threading.Lock()
+        self._has_spoken = False
         with _quiet_stderr():
             from mediapipe.python.solutions.face_mesh import FaceMesh
 
@@ -174,7 +175,7 @@ class _FaceMesh:
                 min_detection_confidence=MIN_CONFIDENCE,
                 min_tracking_confidence=MIN_CONFIDENCE,
             )
-        self._has_spoken = False
+            self._wait_until_started()
 
     def landmarks(self, picture: np.ndarray, square: _Square) -> np.ndarray | None:
         # The graph writes its last start-up line when it sees its first face.
@@ -189,11 +190,17 @@ class _FaceMesh:
 
     def forget(self) -> None:
         """Drop the last frame's position: the next picture is another piece of the frame."""
-        with self._lock:
+        with self._lock, _quiet_stderr():
             self._graph.reset()
+            self._wait_until_started()
+        self._has_spoken = False
 
     def close(self) -> None:
         self._graph.close()
+
+    def _wait_until_started(self) -> None:
+        """Its parts start in threads of their own, each with a line of its own."""
+        self._graph.process(np.zeros((CROP_PX, CROP_PX, 3), np.uint8))
 
 
 class _Detector:
@@ -250,9 +257,7 @@ def _detections(picture: np.ndarray, tile: _Square | None = None) -> list[_Squar
     for box in boxes:
         side = max(box.width, box.height) * CROP_OF_DETECTION
         x, y = box.xmin + box.width / 2 - side / 2, box.ymin + box.height / 2 - side / 2
-        squares.append(
-            _Square(tile.x_px + x * tile.side_px, tile.y_px + y * tile.side_px, side * tile.side_px)
-        )
+        squares.append(_Square(tile.x_px + x * tile.side_px, tile.y_px + y * tile.side_px, side * tile.side_px))
     return squares
 
 

@@ -75,9 +75,9 @@ class VideoWriter:
         size: tuple[int, int],
         fps: int | Fraction = 25,
         audio: np.ndarray | None = None,
+        *,
         sample_rate_hz: int = SAMPLE_RATE_HZ,
         metadata: dict[str, str] | None = None,
-        *,
         field: str = "out",
     ) -> None:
         if size[0] % 2 or size[1] % 2:
@@ -116,7 +116,7 @@ class VideoWriter:
         )
         picture.pts = self.frames_written
         picture.time_base = 1 / self._fps
-        self._mux(self._video_stream, picture)
+        self._mux(self._video_stream.encode(picture))
         self.frames_written += 1
         if self._audio is not None:
             self._write_sound_until(round(self.frames_written / self._fps * self._rate_hz))
@@ -126,9 +126,9 @@ class VideoWriter:
     ) -> None:
         try:
             if kind is None and self.frames_written:
-                self._mux(self._video_stream, None)
+                self._mux(self._video_stream.encode(None))
                 if self._audio_stream is not None:
-                    self._mux(self._audio_stream, None)
+                    self._mux(self._audio_stream.encode(None))
                 self._close()
                 self._temporary.replace(self.path)
             else:
@@ -162,12 +162,12 @@ class VideoWriter:
         frame = av.AudioFrame.from_ndarray(piece[None], format="fltp", layout="mono")
         frame.sample_rate, frame.pts = self._rate_hz, self._samples_written
         frame.time_base = Fraction(1, self._rate_hz)
-        self._mux(self._audio_stream, frame)
+        self._mux(self._audio_stream.encode(frame))
         self._samples_written = end
 
-    def _mux(self, stream: av.VideoStream | av.AudioStream, frame: av.VideoFrame | av.AudioFrame | None) -> None:
+    def _mux(self, packets: list[av.Packet]) -> None:
         try:
-            self._container.mux(stream.encode(frame))
+            self._container.mux(packets)
         except OSError as error:
             raise self._full_or_same(error) from error
 
@@ -205,7 +205,7 @@ def read_video_frames(path: str | Path, *, field: str = "video") -> Iterator[np.
 
 
 def probe(path: str | Path, *, field: str = "video") -> VideoInfo:
-    """Size, rate and length of a video, from its header, its first frame and a count of its packets (no full decode)."""
+    """Size, rate and length of a video, from header, first frame and packet count (not a full decode)."""
     with _open(path, field) as container:
         stream = container.streams.video[0]
         num_frames = stream.frames or sum(1 for packet in container.demux(stream) if packet.size)
