@@ -1,0 +1,64 @@
+"""A request is checked down to its files before it becomes a job."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from engine.errors import FaceNotFound, UserError
+from studio.examples import find_examples, label_of
+from studio.service import Studio
+
+
+@pytest.fixture
+def good(portrait: Path, voice: Path) -> dict[str, Any]:
+    return {"task": "talking-head", "image": str(portrait), "audio": str(voice), "prompt": "", "seed": 1}
+
+
+def test_a_good_request_is_queued_with_the_settings_given(studio: Studio, good: dict[str, Any]):
+    job = studio.submit("me", good, {"sampling.steps": 3, "guidance.audio": 2.5})
+    kept = studio.store.request_of(job)
+    assert (kept.settings.sampling.steps, kept.settings.guidance.audio) == (3, 2.5)
+    assert kept.model == "nano"
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "field"),
+    [
+        ({"image": None}, {}, "image"),
+        ({"audio": None}, {}, "audio"),
+        ({"image": "nowhere.jpg"}, {}, "image"),
+        ({"audio": "nowhere.wav"}, {}, "audio"),
+        ({"seed": None}, {}, "seed"),
+        ({"seed": -1}, {}, "seed"),
+        ({"seed": 2**31}, {}, "seed"),
+        ({"prompt": "x" * 2001}, {}, "prompt"),
+        ({}, {"sampling.steps": 0}, "sampling.steps"),
+        ({}, {"sampling.solver": "magic"}, "sampling.solver"),
+        ({}, {"phda.audio.low": 900.0, "phda.audio.high": 100.0}, "phda.audio"),
+    ],
+)
+def test_a_bad_value_is_said_beside_its_field_and_makes_no_job(
+    studio: Studio, good: dict[str, Any], changes: dict[str, Any], settings: dict[str, Any], field: str
+):
+    with pytest.raises(UserError) as caught:
+        studio.submit("me", good | changes, settings)
+    assert caught.value.field == field
+    assert studio.store.recent("me") == []
+
+
+def test_a_picture_without_a_face_makes_no_job(studio: Studio, good: dict[str, Any], tmp_path: Path):
+    Image.new("RGB", (128, 128), "grey").save(tmp_path / "wall.png")
+    with pytest.raises(FaceNotFound):
+        studio.submit("me", good | {"image": tmp_path / "wall.png"})
+
+
+def test_examples_are_what_lies_in_the_folder(tmp_path: Path):
+    for name in ("2_voice.wav", "1_a-portrait.jpg", "notes.md", "3_voice.mp3"):
+        (tmp_path / name).touch()
+    found = find_examples(tmp_path)
+    assert [path.name for path in found.portraits] == ["1_a-portrait.jpg"]
+    assert [path.name for path in found.voices] == ["2_voice.wav", "3_voice.mp3"]
+    assert label_of(found.portraits[0]) == "A portrait"
+    assert find_examples(tmp_path / "missing").portraits == ()
