@@ -10,15 +10,17 @@ import numpy as np
 import skia
 
 from engine.model.face_mesh import LEFT_EYE, RIGHT_EYE, Opening, opening_loop, smoothstep, transform
-from engine.model.mouth_palette import sample
-from engine.model.sprites import Patch, colour, cut_out, polygon
+from engine.model.sprites import Patch, colour, cut_out, polygon, sample
 
 # fmt: off
-# Across from the entries of RIGHT_EYE and LEFT_EYE without their corners: the fold above the lid, the pouch below it.
-_ABOVE = {RIGHT_EYE: (247, 30, 29, 27, 28, 56, 190), LEFT_EYE: (414, 286, 258, 257, 259, 260, 467)}
-_BELOW = {RIGHT_EYE: (25, 110, 24, 23, 22, 26, 112), LEFT_EYE: (341, 256, 252, 253, 254, 339, 255)}
+# Across from the eye's points without its corners: the fold above the lid and the pouch below it.
+_BESIDE: dict[Opening, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    RIGHT_EYE: ((247, 30, 29, 27, 28, 56, 190), (25, 110, 24, 23, 22, 26, 112)),
+    LEFT_EYE: ((414, 286, 258, 257, 259, 260, 467), (341, 256, 252, 253, 254, 339, 255)),
+}
 # fmt: on
 
+MIN_GAP = 0.15  # an eye narrower than this share of its width is taken as this open, lest a tremor close it
 LID_SHOWS = (0.08, 0.45)  # share of the eye's closing over which the laid-on lid replaces the mesh's own
 # Rows of the lid from above the rim at rest (0) to the closing rim (1): place, lightness, opacity.
 LID_ROWS = ((-0.7, 0.92, 0.0), (-0.25, 0.88, 0.8), (0.25, 0.94, 1.0), (0.65, 0.98, 1.0), (1.0, 0.9, 1.0))
@@ -37,14 +39,16 @@ class Eye:
         self._upper, self._lower = (list(chain) for chain in opening)
         self._rest_px = rest_px[self._upper]
         self._width_px = float(np.linalg.norm(self._rest_px[-1, :2] - self._rest_px[0, :2]))
-        self._gap_px = float(((rest_px[self._lower] - self._rest_px)[:, :2] @ down).max())
+        gap_px = float(((rest_px[self._lower] - self._rest_px)[:, :2] @ down).max())
+        self._gap_px = max(gap_px, MIN_GAP * self._width_px)
         smooth = cv2.blur(picture, (reach := 2 * round(0.05 * self._width_px) + 1, reach))
         rim_px, sole_px = rest_px[self._upper[1:-1]], rest_px[self._lower[1:-1]]
-        above, below = rest_px[list(_ABOVE[opening])], rest_px[list(_BELOW[opening])]
+        above, below = (rest_px[list(chain)] for chain in _BESIDE[opening])
         # The fold above and the pouch below often lie in shadow: look there and a little beyond, take the median.
         places = (above, above + 0.6 * (above - rim_px), below, below + 0.6 * (below - sole_px))
         self._skin = _ends_repeated(_evened(np.median([sample(smooth, p) for p in places], axis=0)))
-        depths = [sample(picture, rim_px + [*(down * step * self._width_px), 0.0]) for step in (-0.05, -0.025, 0.0, 0.025)]
+        steps_px = self._width_px * np.array([-0.05, -0.025, 0.0, 0.025])
+        depths = [sample(picture, rim_px[:, :2] + step * down) for step in steps_px]
         self._lash = np.minimum(_ends_repeated(_evened(np.min(depths, axis=0))), 0.8 * self._skin)
 
     def draw(self, canvas: skia.Canvas, target_px: np.ndarray, head: np.ndarray) -> None:
@@ -54,7 +58,7 @@ class Eye:
         self._eyeball.draw(canvas, head, float(self._rest_px[:, 2].mean()))
         canvas.restore()
         rest, rim = transform(head, self._rest_px)[:, :2], target_px[self._upper, :2]
-        closing = float(((rim - rest) @ self._down).max()) / max(self._gap_px, 1.0)
+        closing = float(((rim - rest) @ self._down).max()) / self._gap_px
         shown = float(smoothstep(closing, *LID_SHOWS))
         if shown <= 0:
             return
@@ -70,7 +74,11 @@ def _draw_rows(canvas: skia.Canvas, rows: list[tuple[np.ndarray, np.ndarray, flo
     columns = len(rows[0][0])
     points = [skia.Point(x, y) for place, _, _ in rows for x, y in place.tolist()]
     ends = [0.0, 0.7] + [1.0] * (columns - 4) + [0.7, 0.0]
-    colours = [colour(rgb, alpha * shown * end) for _, tones, alpha in rows for rgb, end in zip(tones, ends, strict=True)]
+    colours = [
+        colour(rgb, alpha * shown * end)
+        for _, tones, alpha in rows
+        for rgb, end in zip(tones, ends, strict=True)
+    ]
     indices = [k for r in range(len(rows) - 1) for c in range(columns - 1) for a in (r * columns + c,)
                for k in (a, a + 1, a + columns, a + 1, a + columns + 1, a + columns)]  # fmt: skip
     mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, None, colours, indices)

@@ -31,16 +31,16 @@ EYE_CORNERS_MM = 90.0  # an adult's outer eye corners lie about this far apart: 
 # fmt: on
 
 # How far the outermost ring lies beyond the face oval, in face heights.
-REACH_SIDE, REACH_UP, REACH_DOWN = 0.6, 0.8, 0.7
+REACH_SIDE, REACH_UP, REACH_DOWN = 0.6, 0.7, 0.65
 # Ring positions between the oval (0) and the outermost ring (1); close together where the profile bends.
 RING_POSITIONS = (0.06, 0.14, 0.24, 0.36, 0.5, 0.64, 0.78, 0.9, 1.0)
 HEAD_PLATEAU = 0.16  # hair and ears up to here move with the skull before the motion starts to fade
 LOCAL_REACH = 0.5  # a falling jaw stretches the neck up to here and no further
 FOLD_RATIO = 0.15  # a triangle pressed below this share of its area at rest is smoothed into its neighbours
-FOLD_SWEEPS = 6
+FOLD_SWEEPS = 12
 
 
-def smoothstep(x: np.ndarray | float, low: float, high: float) -> np.ndarray:
+def smoothstep(x: np.ndarray | float, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
     """0 below `low`, 1 above `high`, the cubic 3t² − 2t³ between: continuous with its first derivative."""
     t = np.clip((np.asarray(x, np.float64) - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)

@@ -30,7 +30,7 @@ from engine.model.mouth_palette import LIP_LAYERS, Palette, snap_inner_lips
 from engine.model.sprites import image
 
 MIN_TRIANGLE_PX2 = 1.0  # doubled area below which a triangle at rest says nothing about its orientation
-SURFACE_SAMPLING = skia.SamplingOptions(skia.CubicResampler.CatmullRom())  # linear sampling loses a fifth of the detail
+SURFACE_SAMPLING = skia.SamplingOptions(skia.CubicResampler.CatmullRom())  # linear blurs, and is slower
 
 
 class FaceWarp:
@@ -75,9 +75,9 @@ class FaceWarp:
         x0, y0, x1, y1 = self.falloff_box_px
         self._box = np.ascontiguousarray(cv2.cvtColor(self._picture[y0:y1, x0:x1], cv2.COLOR_RGB2RGBA))
         self._drawn = self._box.copy()
-        self._canvas = skia.Surface(self._drawn, skia.kRGBA_8888_ColorType, skia.kPremul_AlphaType).getCanvas()
+        self._canvas = skia.Surface(self._drawn, skia.kRGBA_8888_ColorType, skia.kOpaque_AlphaType).getCanvas()
         self._canvas.translate(-x0, -y0)
-        shader = image(self._box).makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, SURFACE_SAMPLING)
+        shader = image(self._box, opaque=True).makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, SURFACE_SAMPLING)
         self._paint = skia.Paint(Shader=shader)
 
     def render(self, landmarks_px: np.ndarray, teeth: float = 0.5, tongue: float = 0.0) -> np.ndarray:
@@ -104,7 +104,7 @@ class FaceWarp:
         return self._framed()
 
     def _snapped(self, target_px: np.ndarray) -> np.ndarray:
-        """Inner lip points moved to the lips' true rims as far as the mouth is as open as at rest: closed stays closed."""
+        """The lips' points moved to their true rims, the less the nearer they are to closing: closed stays closed."""
         upper, lower = (list(chain) for chain in INNER_LIPS)
         rest_gap, gap = ((p[lower, :2] - p[upper, :2]) @ self._frame.down for p in (self._given_px, target_px))
         share = np.clip(gap / np.maximum(rest_gap, 1e-3), 0.0, 1.0)[:, None]

@@ -10,7 +10,7 @@ import numpy as np
 import skia
 
 from engine.model.face_mesh import CHIN, INNER_LIPS, HeadFrame, opening_loop, smoothstep, transform
-from engine.model.mouth_palette import OWN_MOUTH_MM, Palette, luminance
+from engine.model.mouth_palette import OWN_MOUTH_MM, Palette
 from engine.model.sprites import Patch, colour, cut_out, polygon
 from engine.model.teeth import TeethRow
 
@@ -50,12 +50,13 @@ class MouthInterior:
         blurred = cv2.GaussianBlur(pixels, (0, 0), max(0.3 * px_per_mm, 0.3)).astype(np.float64)
         size = 2 * round(0.8 * px_per_mm) + 1
         teeth = cv2.morphologyEx(inside * self._palette.tooth_likeness(blurred), cv2.MORPH_CLOSE, np.ones((size, size)))
-        teeth *= float(smoothstep(self._rest_opening_mm, *OWN_MOUTH_MM)) * self._palette.shows_teeth
+        teeth = teeth * smoothstep(self._rest_opening_mm, *OWN_MOUTH_MM) * self._palette.shows_teeth
         y, x = np.nonzero(teeth > 0.5)
         edge_mm = 0.0
         if len(y) > SHOWN_TEETH_MM2 * px_per_mm**2:
             offsets = np.column_stack([x, y]) + corner_px - self._meeting_px[:2]
-            edge_mm = max(0.0, float(np.percentile(offsets @ self._frame.down, 90)) / px_per_mm - np.mean(UPPER_EDGE_MM))
+            lowest_mm = float(np.percentile(offsets @ self._frame.down, 90)) / px_per_mm
+            edge_mm = max(0.0, lowest_mm - 0.5 * sum(UPPER_EDGE_MM))
         return Patch(pixels, inside * cv2.GaussianBlur(teeth, (0, 0), max(0.2 * px_per_mm, 0.3)), corner_px), edge_mm
 
     def draw(self, canvas: skia.Canvas, target_px: np.ndarray, head: np.ndarray, teeth: float, tongue: float) -> None:
@@ -72,14 +73,14 @@ class MouthInterior:
         if painted > 0:
             bounds = opening.getBounds().makeOutset(2, 2)
             canvas.saveLayerAlpha(bounds, round(255 * painted))
-            self._paint(canvas, bounds, target_px, head, opening_mm, teeth, tongue)
+            self._paint(canvas, bounds, target_px, head, opening_mm=opening_mm, teeth=teeth, tongue=tongue)
             canvas.restore()
         self._own_teeth.draw(canvas, head, float(self._meeting_px[2]))
         if painted > 0:
             self._shade(canvas, opening, painted)
         canvas.restore()
 
-    def _paint(self, canvas: skia.Canvas, bounds: skia.Rect, target_px: np.ndarray, head: np.ndarray,
+    def _paint(self, canvas: skia.Canvas, bounds: skia.Rect, target_px: np.ndarray, head: np.ndarray, *,
                opening_mm: float, teeth: float, tongue: float) -> None:  # fmt: skip
         chin = list(CHIN)
         jaw_px = (target_px[chin] - transform(head, self._rest_px[chin])).mean(0)

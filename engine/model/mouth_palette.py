@@ -1,4 +1,4 @@
-"""What a portrait tells about its mouth: the colours for painting its inside, its teeth if it shows them, its true lips.
+"""What a portrait tells about its mouth: the colours for painting its inside, its teeth, its lips' rims.
 
 Colours are float RGB 0–255 of the picture's own values, so that painted parts share its light and toning. Knows nothing
 about motion or drawing. The paper has no such part: it belongs to nano.
@@ -6,8 +6,8 @@ about motion or drawing. The paper has no such part: it belongs to nano.
 
 import numpy as np
 
-from engine.model.face_mesh import INNER_LIPS, LEFT_EYE, RIGHT_EYE, opening_loop, smoothstep
-from engine.model.sprites import cut_out
+from engine.model.face_mesh import INNER_LIPS, LEFT_EYE, RIGHT_EYE, Opening, opening_loop, smoothstep
+from engine.model.sprites import cut_out, sample
 
 # fmt: off
 # The outer rims of the lips, across from the entries of INNER_LIPS, from corner to corner.
@@ -26,8 +26,8 @@ class Palette:
 
     def __init__(self, picture: np.ndarray, rest_px: np.ndarray, own_opening_mm: float) -> None:
         """picture uint8 RGB [H, W, 3]; rest_px float [468, 3]; the portrait's opening in mm."""
-        middles = [0.5 * (rest_px[i[3:8],] + rest_px[o[3:8],]) for i, o in zip(np.array(INNER_LIPS), np.array(OUTER_LIPS))]
-        self.lip = np.maximum(np.median(sample(picture, np.concatenate(middles)), 0), 1.0)
+        middles = 0.5 * (rest_px[np.array(INNER_LIPS)] + rest_px[np.array(OUTER_LIPS)])[:, 3:8].reshape(-1, 3)
+        self.lip = np.maximum(np.median(sample(picture, middles), 0), 1.0)
         skin = np.maximum(np.median(sample(picture, rest_px[list(CHEEKS)]), 0), 1.0)
         self.tooth = self._unseen_tooth(picture, rest_px[:, :2], skin)
         self.shows_teeth = False
@@ -44,8 +44,9 @@ class Palette:
     def _is_enamel(self, colour: np.ndarray, skin: np.ndarray) -> bool:
         """Whether the brightest of what an open mouth shows is teeth, not the inner side of a lip."""
         if _redness(self.lip) > 0.1:
-            return luminance(colour) > 0.6 * luminance(skin) and _redness(colour) < 0.5 * _redness(self.lip)
-        return luminance(colour) > max(0.8 * luminance(skin), 1.2 * luminance(self.lip))  # a picture without colour
+            return bool(luminance(colour) > 0.6 * luminance(skin) and _redness(colour) < 0.5 * _redness(self.lip))
+        # A picture without colour has only its light to go by.
+        return bool(luminance(colour) > max(0.8 * luminance(skin), 1.2 * luminance(self.lip)))
 
     @staticmethod
     def _unseen_tooth(picture: np.ndarray, points: np.ndarray, skin: np.ndarray) -> np.ndarray:
@@ -106,13 +107,6 @@ def luminance(rgb: np.ndarray) -> np.ndarray:
     return rgb @ np.array([0.299, 0.587, 0.114])
 
 
-def sample(picture: np.ndarray, points_px: np.ndarray) -> np.ndarray:
-    """Float RGB [N, 3] of the pixels under points [N, ≥2], the nearest one for a point outside the picture."""
-    height, width = picture.shape[:2]
-    x, y = np.clip(points_px[:, :2].astype(int), 0, [width - 1, height - 1]).T
-    return picture[y, x].astype(np.float64)
-
-
 def _redness(rgb: np.ndarray) -> np.ndarray:
     luma = luminance(rgb)
     return (rgb[..., 0] - luma) / np.maximum(luma, 8.0)
@@ -128,6 +122,6 @@ def _brightest(rgb: np.ndarray) -> np.ndarray:
     return rgb[order[int(0.75 * len(rgb)) : int(0.95 * len(rgb))]]
 
 
-def _pixels_inside(picture: np.ndarray, points: np.ndarray, opening: tuple[tuple[int, ...], ...]) -> np.ndarray:
+def _pixels_inside(picture: np.ndarray, points: np.ndarray, opening: Opening) -> np.ndarray:
     pixels, inside, _ = cut_out(picture, points[opening_loop(opening)], 1.0)
     return pixels[inside > 0].astype(np.float64)

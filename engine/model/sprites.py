@@ -1,4 +1,4 @@
-"""Small pictures and shapes drawn over the warped surface, in skia's terms.
+"""Small pictures and shapes for drawing over the warped surface, and looking up the portrait's own pixels.
 
 Knows nothing about faces: it takes outlines, colours and matrices. The paper has no such part: it belongs to nano.
 """
@@ -27,19 +27,29 @@ class Patch:
         canvas.restore()
 
 
-def cut_out(picture: np.ndarray, outline_px: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+def cut_out(
+    picture: np.ndarray, outline_px: np.ndarray, margin_px: float
+) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
     """The box round an outline [N, 2] and a margin: its pixels, uint8 [h, w] with 1 inside the outline, its corner."""
     height, width = picture.shape[:2]
     x0, y0 = np.clip(np.floor(outline_px.min(0) - margin_px).astype(int), 0, [width - 1, height - 1]).tolist()
     x1, y1 = np.clip(np.ceil(outline_px.max(0) + margin_px).astype(int), [x0 + 1, y0 + 1], [width, height]).tolist()
     inside = np.zeros((y1 - y0, x1 - x0), np.uint8)
-    cv2.fillPoly(inside, [np.round((outline_px - [x0, y0] - 0.5) * 16).astype(np.int32)], 1, shift=4)
+    cv2.fillPoly(inside, [np.round((outline_px - [x0, y0] - 0.5) * 16).astype(np.int32)], (1,), shift=4)
     return picture[y0:y1, x0:x1], inside, (x0, y0)
 
 
-def image(pixels: np.ndarray) -> skia.Image:
-    """A skia image of uint8 RGBA [H, W, 4] (colours not multiplied by alpha), copied."""
-    return skia.Image.fromarray(np.ascontiguousarray(pixels), colorType=skia.kRGBA_8888_ColorType, copy=True)
+def sample(picture: np.ndarray, points_px: np.ndarray) -> np.ndarray:
+    """Float RGB [N, 3] of the pixels under points [N, ≥2], the nearest one for a point outside the picture."""
+    height, width = picture.shape[:2]
+    x, y = np.clip(points_px[:, :2].astype(int), 0, [width - 1, height - 1]).T
+    return picture[y, x].astype(np.float64)
+
+
+def image(pixels: np.ndarray, opaque: bool = False) -> skia.Image:
+    """A skia image of uint8 RGBA [H, W, 4], colours not multiplied by alpha; `opaque` skips alpha, which is faster."""
+    alpha_type = skia.kOpaque_AlphaType if opaque else skia.kUnpremul_AlphaType
+    return skia.Image.fromarray(np.ascontiguousarray(pixels), skia.kRGBA_8888_ColorType, alpha_type, copy=True)
 
 
 def polygon(points_px: np.ndarray) -> skia.Path:

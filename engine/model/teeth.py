@@ -64,7 +64,7 @@ def paint_teeth(teeth_mm: Sequence[tuple[float, float]], palette: Palette, px_pe
     x = np.abs((np.arange(columns) + 0.5) / px_per_mm - ARCH_HALF_LENGTH_MM)[None, :]
     y = ((np.arange(rows) + 0.5) / px_per_mm)[:, None]
     which = np.minimum(np.searchsorted(ends, x[0]), len(widths) - 1)
-    aside = np.clip(np.abs(x - (ends - 0.5 * widths)[which]) / (0.5 * widths[which]), 0, 1)  # 0 mid-tooth, 1 at its side
+    aside = np.clip(np.abs(x - (ends - 0.5 * widths)[which]) / (0.5 * widths[which]), 0, 1)  # 1 at a tooth's side
     edge = longest - lengths[which] + 0.55 * aside**4  # rounded corners
     root = longest + aside**2  # the gum's scallops
     soft_mm = 0.12 + 1.2 / px_per_mm
