@@ -4,6 +4,7 @@ The order of a request below `engine.session`. Knows nothing about queues, pages
 Frames are drawn in this thread and encoded in another, and never held all at once.
 """
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ PREVIEW_EVERY_S = 0.7
 """At least this long between previews, which cost time that a fast job does not have; the first is always painted."""
 FRAMES_IN_FLIGHT = 8
 """How many drawn frames may wait for the encoder."""
+WORKERS = min(8, os.cpu_count() or 1)
+"""Forwards of the transformer at a time, each on one thread (`engine.session` sees to that)."""
 WORDS_IN_NOTICE = 8
 
 
@@ -88,12 +91,14 @@ def encode_conditions(
     """
     num_frames = next_valid_length(inputs.num_frames)
     still = model.autoencoder.encode_reference(reference)
+    # Together, so that both are padded to one length.
+    text, negative_text = model.encode_text([request.prompt, request.settings.negative_prompt]).split(1)
     return Conditions(
         reference=still,
         known=image_to_video(still, num_frames),
         slot=reference_slot(still),
-        text=model.encode_text([request.prompt]),
-        negative_text=model.encode_text([request.settings.negative_prompt]),
+        text=text,
+        negative_text=negative_text,
         image=model.encode_image(reference),
         audio=model.encode_audio(inputs.wave, num_frames),
     )
@@ -126,6 +131,7 @@ def _sample(
         window_latent_frames=model.window_latent_frames,
         seed=request.seed,
         watch=watch,
+        workers=WORKERS,
     )
 
 

@@ -30,8 +30,7 @@ EXPECTED_S: dict[Stage, float] = {
 class Session:
     """The loaded models of one process."""
 
-    def __init__(self, device: str = "cpu") -> None:
-        self.device = device
+    def __init__(self) -> None:
         self._models: dict[Path, NanoModel] = {}
         self._lock = threading.Lock()
 
@@ -63,7 +62,11 @@ class Session:
     def _load(self, name: str) -> "NanoModel":
         folder = find_variant(name).folder.resolve()
         if folder not in self._models:
+            import torch
+
             from engine.model.nano import NanoModel
 
-            self._models[folder] = NanoModel.load(folder).to(self.device).eval()
+            # The denoising loop runs several forwards at a time instead, each on one thread.
+            torch.set_num_threads(1)
+            self._models[folder] = NanoModel.load(folder)
         return self._models[folder]

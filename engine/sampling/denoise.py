@@ -8,24 +8,26 @@ Departure: a window sees a reference slot in front of its content (see `engine.s
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from engine.sampling.guidance import BRANCHES, coefficients, guide
+from engine.sampling.guidance import AUDIBLE, UNCONDITIONAL, coefficients, guide
 from engine.sampling.long_video import OVERLAP_LATENT_FRAMES, Window, blend, blend_weights, plan_windows
 from engine.sampling.phda import modal_weights
 from engine.sampling.schedulers import make_scheduler
 from engine.sampling.tasks import to_video_frames
 from engine.settings import Settings
 
-ROWS_PER_FORWARD = 8
-"""Windows times branches in one forward; more cost memory and gain nothing on a CPU."""
+MAX_ROWS = 8
+"""Windows times branches in one forward at the most; more cost memory and gain nothing on a CPU."""
 
 Watch = Callable[[float, Tensor | None], None]
-"""Called with the steps done: before every forward, and at each step's end with the estimate of the clean latents
+"""Called with the steps done: after every forward, and at each step's end with the estimate of the clean latents
 [1, 16, T, h, w]. It may raise `Cancelled`."""
 
 
@@ -61,10 +63,12 @@ def denoise(
     window_latent_frames: int,
     seed: int,
     watch: Watch,
+    workers: int = 1,
 ) -> Tensor:
     """Integrate the guided flow of the whole clip; returns its latents [1, 16, T, h, w].
 
-    `seed` draws the noise on the CPU, so that a seed means the same clip on every device.
+    `seed` draws the noise on the CPU, so that a seed means the same clip on every device. `workers` forwards run at a
+    time: on a busy CPU that is many times faster than one forward with as many threads, which wait for each other.
     """
     frames, (height, width) = clip.known.shape[2], clip.known.shape[-2:]
     generator = torch.Generator().manual_seed(seed)
@@ -74,38 +78,54 @@ def denoise(
     steps = settings.sampling.steps
     scheduler: Any = make_scheduler(settings.sampling.solver, settings.sampling.shift, steps)
 
-    text = dict(zip(BRANCHES, (clip.negative_text, clip.text, clip.text), strict=True))
-    silence = torch.zeros_like(clip.audio)
-    audio = dict(zip(BRANCHES, (silence, silence, clip.audio), strict=True))
-
     x = noise
-    for step, tau in enumerate(scheduler.timesteps):
-        sigma = float(scheduler.sigmas[step])
-        scales = coefficients(settings.guidance, step, steps)
-        weights = modal_weights(settings.phda, float(tau)).to(x)
-        rows = [(branch, window) for branch in scales for window in windows]
-        predictions = []
-        for start in range(0, len(rows), ROWS_PER_FORWARD):
-            watch(step + start / len(rows), None)
-            chunk = rows[start : start + ROWS_PER_FORWARD]
-            heard = torch.cat([_window_audio(audio[branch], frames, window) for branch, window in chunk])
-            velocity = transformer(
-                torch.cat([_window_input(x, noise, sigma, clip, window) for _, window in chunk]),
-                tau.to(x).expand(len(chunk)),
-                torch.cat([text[branch] for branch, _ in chunk]),
-                clip.image.expand(len(chunk), -1, -1),
-                encoder_hidden_states_audio=heard,
-                modal_weights=weights.expand(len(chunk), -1),
-                face_mask=None if clip.face_mask is None else clip.face_mask.expand(len(chunk), -1),
-                audio_scale=settings.audio_scale,
-                return_dict=False,
-            )[0]
-            predictions.append(velocity)
-        branches = dict(zip(scales, torch.cat(predictions).chunk(len(scales)), strict=True))
-        velocity = _join(guide(scales, branches), windows, blending)
-        watch(step + 1, x - sigma * velocity)
-        x = scheduler.step(velocity, tau, x, return_dict=False)[0]
+    with ThreadPoolExecutor(workers) as pool:
+        for step, tau in enumerate(scheduler.timesteps):
+            sigma = float(scheduler.sigmas[step])
+            scales = coefficients(settings.guidance, step, steps)
+            rows = [(branch, window) for branch in scales for window in windows]
+            size = min(MAX_ROWS, -(-len(rows) // workers))
+            chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
+            forward = partial(
+                _velocity, transformer=transformer, clip=clip, settings=settings, x=x, noise=noise, sigma=sigma, tau=tau
+            )
+            predictions: list[Tensor] = []
+            for prediction in pool.map(forward, chunks):
+                predictions.append(prediction)
+                watch(step + len(predictions) / len(chunks), None)
+            branches = dict(zip(scales, torch.cat(predictions).chunk(len(scales)), strict=True))
+            velocity = _join(guide(scales, branches), windows, blending)
+            watch(step + 1, x - sigma * velocity)
+            x = scheduler.step(velocity, tau, x, return_dict=False)[0]
     return torch.cat([clip.reference, x[:, :, 1:]], dim=2)
+
+
+@torch.inference_mode()
+def _velocity(
+    rows: list[tuple[str, Window]],
+    *,
+    transformer: nn.Module,
+    clip: Conditions,
+    settings: Settings,
+    x: Tensor,
+    noise: Tensor,
+    sigma: float,
+    tau: Tensor,
+) -> Tensor:
+    """What the transformer predicts for every (branch, window), [rows, 16, 1 + length, h, w]."""
+    count = len(rows)
+    velocity: Tensor = transformer(
+        torch.cat([_window_input(x, noise, sigma, clip, window) for _, window in rows]),
+        tau.to(x).expand(count),
+        torch.cat([clip.negative_text if branch == UNCONDITIONAL else clip.text for branch, _ in rows]),
+        clip.image.expand(count, -1, -1),
+        encoder_hidden_states_audio=torch.cat([_window_audio(clip, branch, window) for branch, window in rows]),
+        modal_weights=modal_weights(settings.phda, float(tau)).to(x).expand(count, -1),
+        face_mask=None if clip.face_mask is None else clip.face_mask.expand(count, -1),
+        audio_scale=settings.audio_scale,
+        return_dict=False,
+    )[0]
+    return velocity
 
 
 def _window_input(x: Tensor, noise: Tensor, sigma: float, clip: Conditions, window: Window) -> Tensor:
@@ -118,11 +138,12 @@ def _window_input(x: Tensor, noise: Tensor, sigma: float, clip: Conditions, wind
     return torch.cat([latents, torch.cat([known, clip.known[:, :, content]], dim=2)], dim=1)
 
 
-def _window_audio(audio: Tensor, clip_latent_frames: int, window: Window) -> Tensor:
-    """The features of a window's video frames and of the frame before them, which is its slot's."""
-    tokens_per_frame = audio.shape[1] // to_video_frames(clip_latent_frames)
+def _window_audio(clip: Conditions, branch: str, window: Window) -> Tensor:
+    """The features of a window's video frames and of the frame before them, which is its slot's; zeros are silence."""
+    tokens_per_frame = clip.audio.shape[1] // to_video_frames(clip.known.shape[2])
     first, last = to_video_frames(window.start) - 1, to_video_frames(window.stop) - 1
-    return audio[:, tokens_per_frame * first : tokens_per_frame * (last + 1)]
+    heard = clip.audio[:, tokens_per_frame * first : tokens_per_frame * (last + 1)]
+    return heard if branch == AUDIBLE else torch.zeros_like(heard)
 
 
 def _join(predictions: Tensor, windows: list[Window], blending: Tensor) -> Tensor:

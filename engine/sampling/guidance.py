@@ -15,8 +15,8 @@ from torch import Tensor
 
 from engine.settings import GuidanceSettings
 
-BRANCHES = ("u", "t", "ta")
-"""Unconditional, text alone, text with audio: the order of everything given per branch."""
+BRANCHES = UNCONDITIONAL, WORDS_ONLY, AUDIBLE = "u", "t", "ta"
+"""Negative text and null audio, text and null audio, text and audio."""
 
 
 def dynamic_scale(scale: float, step: int, num_steps: int) -> float:

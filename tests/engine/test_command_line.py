@@ -1,0 +1,165 @@
+"""The command line says what was wrong in one line, exits with 2 and leaves no file; and every setting is a flag."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from pydantic.fields import FieldInfo
+
+from engine.__main__ import main, make_parser, parse_request, settings_fields
+from engine.request import flatten
+from engine.variants import NANO
+from tests.conftest import RATE_HZ, voice_like
+
+BARE = ["generate", "--image", "face.png", "--audio", "voice.wav", "--out", "out.mp4"]
+
+
+def parsed(*flags: str) -> dict:
+    request = parse_request(make_parser().parse_args([*BARE, *flags]))
+    return flatten(request.settings.model_dump())
+
+
+def another_value(info: FieldInfo, default: object) -> object:
+    if get_origin(info.annotation) is Literal:
+        return next(choice for choice in get_args(info.annotation) if choice != default)
+    match default:
+        case bool():
+            return not default
+        case int() | float():
+            return default + 1
+        case str():
+            return default + "blurred"
+
+
+@pytest.mark.parametrize("name", settings_fields())
+def test_every_setting_is_a_flag_that_reaches_the_request(name: str):
+    defaults = flatten(NANO.default_settings.model_dump())
+    assert set(defaults) == set(settings_fields())
+    value = another_value(settings_fields()[name], defaults[name])
+    # A lower breakpoint must stay below the upper one.
+    companion = {name.replace(".low", ".high"): 1000.0} if name.endswith(".low") else {}
+    flags = [part for key, given in {name: value, **companion}.items() for part in (f"--{key}", str(given))]
+    assert parsed(*flags) == defaults | {name: value} | companion
+
+
+def test_flags_beat_the_settings_file_which_beats_the_defaults(tmp_path: Path):
+    file = tmp_path / "settings.json"
+    file.write_text(json.dumps({"guidance": {"audio": 3.5, "text": 2.0}}))
+    got = parsed("--settings", str(file), "--guidance.audio", "4")
+    assert (got["guidance.audio"], got["guidance.text"]) == (4.0, 2.0)
+    assert got["sampling.steps"] == NANO.default_settings.sampling.steps
+
+
+def test_steps_have_a_short_flag_and_switches_need_no_value():
+    got = parsed("--steps", "5", "--guidance.dynamic", "--phda.enabled", "false")
+    assert (got["sampling.steps"], got["guidance.dynamic"], got["phda.enabled"]) == (5, True, False)
+
+
+def write_bytes(name: str, content: bytes):
+    def make(folder: Path) -> str:
+        (folder / name).write_bytes(content)
+        return str(folder / name)
+
+    return make
+
+
+def write_picture(name: str, size: tuple[int, int], keep_bytes: float = 1.0):
+    def make(folder: Path) -> str:
+        pixels = np.random.default_rng(0).integers(0, 255, (min(size[1], 300), min(size[0], 300), 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize(size).save(folder / name)
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * keep_bytes)])
+        return str(folder / name)
+
+    return make
+
+
+def write_sound(name: str, wave: np.ndarray, keep_bytes: float = 1.0, subtype: str = "PCM_16"):
+    def make(folder: Path) -> str:
+        soundfile.write(folder / name, wave, RATE_HZ, subtype=subtype)
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(len(content) * keep_bytes)])
+        return str(folder / name)
+
+    return make
+
+
+def given(text: str):
+    return lambda folder: text
+
+
+BAD_INPUT = {
+    "no face": ("--image", write_picture("noise.png", (200, 200)), "face"),
+    "a 1x1 picture": ("--image", write_picture("dot.png", (1, 1)), "1 × 1"),
+    "a 20,000 px picture": ("--image", write_picture("long.png", (20_000, 70)), "20000"),
+    "a text file renamed": ("--image", write_bytes("text.png", b"I am not a picture"), "not a picture"),
+    "a truncated picture": ("--image", write_picture("cut.jpg", (300, 300), keep_bytes=0.4), "truncated"),
+    "a sound given as picture": ("--image", write_sound("sound.wav", voice_like(1.0)), "not a picture"),
+    "a picture path that does not exist": ("--image", given("nowhere.png"), "does not exist"),
+    "an empty sound": ("--audio", write_sound("none.wav", np.zeros(0, np.float32)), "sound"),
+    "an empty sound file": ("--audio", write_bytes("none.wav", b""), "empty"),
+    "0.1 s of sound": ("--audio", write_sound("short.wav", voice_like(0.1)), "0.10 s"),
+    "NaN": ("--audio", write_sound("nan.wav", np.full(RATE_HZ, np.nan), subtype="FLOAT"), "NaN"),
+    "a truncated sound": ("--audio", write_sound("cut.wav", voice_like(2.0), keep_bytes=0.5), "truncated"),
+    "eleven minutes of sound": ("--audio", write_sound("long.wav", np.zeros(660 * RATE_HZ, np.int16)), "600 s"),
+    "a picture given as sound": ("--audio", write_picture("face.png", (80, 80)), "picture"),
+    "a sound path that does not exist": ("--audio", given("nowhere.wav"), "does not exist"),
+    "an output folder that does not exist": ("--out", lambda folder: str(folder / "nowhere" / "out.mp4"), "folder"),
+    "an output folder that is a file": ("--out", lambda folder: f"{__file__}/out.mp4", "folder"),
+    "an output that is no mp4": ("--out", given("out.gif"), ".mp4"),
+    "0 steps": ("--steps", given("0"), "1"),
+    "an unknown model": ("--model", given("huge"), "huge"),
+    "an unknown task": ("--task", given("sing"), "talking-head"),
+    "an unknown flag": ("--guidance.loudness", given("1"), "--guidance.loudness"),
+    "a settings file that does not exist": ("--settings", given("nowhere.json"), "nowhere.json"),
+    "a settings file that is no JSON": ("--settings", write_bytes("bad.json", b"{"), "JSON"),
+    "a settings file with a list": ("--settings", write_bytes("list.json", b"[1]"), "object"),
+    "a seed that is no number": ("--seed", given("lucky"), "seed"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_clear_line_exit_2_and_no_file(
+    case: str, tmp_path: Path, portrait: Path, voice: Path, capsys: pytest.CaptureFixture
+):
+    flag, make, words = BAD_INPUT[case]
+    output = tmp_path / "output"
+    output.mkdir()
+    good = {"--image": str(portrait), "--audio": str(voice), "--out": str(output / "out.mp4")}
+    arguments = good | {flag: make(tmp_path)}
+    assert main(["generate", *(part for pair in arguments.items() for part in pair)]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ") and words in lines[0]
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [([], "required"), (["sing"], "sing"), (["generate"], "--image"), (["inspect", "nowhere.mp4"], "nowhere.mp4")],
+)
+def test_bad_commands_are_one_line_too(arguments: list[str], words: str, capsys: pytest.CaptureFixture):
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and words in lines[0]
+
+
+def test_models_are_listed(capsys: pytest.CaptureFixture):
+    assert main(["models"]) == 0
+    assert "nano" in capsys.readouterr().out
+
+
+def test_a_file_is_refused_before_torch_is_even_imported(tmp_path: Path, voice: Path):
+    code = (
+        "import sys; from engine.__main__ import main;"
+        f"main(['generate', '--image', 'no.png', '--audio', {str(voice)!r}, '--out', {str(tmp_path / 'o.mp4')!r}]);"
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
