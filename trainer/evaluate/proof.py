@@ -28,7 +28,7 @@ from engine.variants import find_variant
 from trainer.evaluate.held_out import held_out_aperture_r
 from trainer.evaluate.proof_clip import ClipJob, Portrait, audio_frames, measure_clip, with_silence
 from trainer.evaluate.proof_report import report_markdown
-from trainer.evaluate.proof_rows import ClipMeasurement, proof_rows
+from trainer.evaluate.proof_rows import ClipMeasurement, TimedRun, proof_rows
 from trainer.evaluate.studio_start import studio_start_s
 
 FIRST_SEED = 101
@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     rows = proof_rows(
         clips,
         held_out_r=_held_out(variant.folder),
-        time_ratios=time_ratios(session, jobs, args.model),
-        studio_start_s=studio_start_s(),
+        timed_runs=timed_runs(session, jobs, args.model),
+        studio_starts_s=[studio_start_s() for _ in range(TIMED_RUNS)],
     )
     text = report_markdown(rows, clips, machine=_machine(), made_utc=datetime.now(UTC), model=args.model)
     args.out.write_text(text)
@@ -123,8 +123,8 @@ def generate(session: Session, job: ClipJob, model: str, audio: Path, out: Path)
     session.generate(build_request(values))
 
 
-def time_ratios(session: Session, jobs: list[ClipJob], model: str) -> list[float]:
-    """Wall time of whole jobs over the clip's length: a 640×1138 portrait, the clip nearest to 6.5 s, model loaded.
+def timed_runs(session: Session, jobs: list[ClipJob], model: str) -> list[TimedRun]:
+    """Whole jobs against the clock: a 640×1138 portrait, the clip nearest to 6.5 s, model loaded.
 
     Empty where no portrait has that size.
     """
@@ -132,13 +132,14 @@ def time_ratios(session: Session, jobs: list[ClipJob], model: str) -> list[float
     if not fitting:
         return []
     job = min(fitting, key=lambda job: abs(audio_s(job.speech) - TIMED_AUDIO_S))
-    ratios = []
+    clip_s = audio_s(job.speech)
+    runs = []
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(TIMED_RUNS):
-            start_s = time.perf_counter()
+            wall_s, cpu_s = time.perf_counter(), time.process_time()
             generate(session, job, model, job.speech, Path(folder) / "timed.mp4")
-            ratios.append((time.perf_counter() - start_s) / audio_s(job.speech))
-    return ratios
+            runs.append(TimedRun((time.perf_counter() - wall_s) / clip_s, (time.process_time() - cpu_s) / clip_s))
+    return runs
 
 
 def audio_s(path: Path) -> float:

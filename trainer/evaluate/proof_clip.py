@@ -20,7 +20,7 @@ from engine.media.video import probe, read_video_frames
 from engine.model.face_warp import FaceWarp
 from engine.variants import FPS
 from trainer.evaluate.contact_sheet import ContactSheet
-from trainer.evaluate.fidelity import BoxPx, Picture, luma_psnr_db, sharpness
+from trainer.evaluate.fidelity import BoxPx, Picture, luma, luma_psnr_db, sharpness
 from trainer.evaluate.lip_metrics import lip_metrics
 from trainer.evaluate.mouth import aperture_track, inner_lip_aperture
 from trainer.evaluate.proof_rows import ClipMeasurement, silence_opening
@@ -76,10 +76,12 @@ class FrameJudge:
     def watch(self, frames: Iterator[Picture]) -> Iterator[Picture]:
         """The same frames; PSNR, sharpness over the portrait's, and the contact sheet's pictures are kept."""
         box_px = self.portrait.face_box_px
-        still = sharpness(self.portrait.picture, box_px)
+        still = luma(self.portrait.picture)
+        still_sharpness = sharpness(still, box_px)
         for index, frame in enumerate(frames):
-            self.psnr_db.append(luma_psnr_db(frame, self.portrait.picture, self.portrait.untouched))
-            self.sharpness.append(sharpness(frame, box_px) / still)
+            shown = luma(frame)
+            self.psnr_db.append(luma_psnr_db(shown, still, self.portrait.untouched))
+            self.sharpness.append(sharpness(shown, box_px) / still_sharpness)
             self.sheet.add(index, frame)
             yield frame
 

@@ -54,6 +54,14 @@ class ClipMeasurement:
 
 
 @dataclass(frozen=True)
+class TimedRun:
+    """One job on a loaded model: wall time and processor time over the clip's length."""
+
+    wall_ratio: float
+    cpu_ratio: float
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the table: what must be shown, and what was."""
 
@@ -78,13 +86,12 @@ def silence_opening(aperture: NDArray[np.float64], voiced: NDArray[np.bool_], la
 def proof_rows(
     clips: Sequence[ClipMeasurement],
     held_out_r: NDArray[np.float64] | None,
-    time_ratios: Sequence[float],
-    studio_start_s: float | None,
+    timed_runs: Sequence[TimedRun],
+    studio_starts_s: Sequence[float | None],
 ) -> list[Row]:
     """Every row of the table, the worst clip unless its text says otherwise.
 
-    `held_out_r` are generated against true apertures of synthetic voices, `time_ratios` repeated wall times over the
-    clip's length.
+    `held_out_r` are generated against true apertures of synthetic voices; a studio that never answered started in None.
     """
     ended_well = sum(clip.ended_well for clip in clips)
     return [
@@ -114,13 +121,8 @@ def proof_rows(
             goal=0.8,
             style=".2f",
         ),
-        _time_row(time_ratios),
-        Row(
-            "studio start to page answering, after set-up",
-            "≤ 10 s",
-            "not measured" if studio_start_s is None else f"{studio_start_s:.1f} s",
-            studio_start_s is not None and studio_start_s <= 10.0,
-        ),
+        _time_row(timed_runs),
+        _studio_row(studio_starts_s),
     ]
 
 
@@ -208,9 +210,21 @@ def _worst(
     return Row(what, goal_text, f"worst {value:{style}}{unit}, median {median:{style}}{unit}", met)
 
 
-def _time_row(ratios: Sequence[float]) -> Row:
+def _time_row(runs: Sequence[TimedRun]) -> Row:
     what = "wall time for 6.5 s of video at 640×1138 on 2 cores over the clip's length, model loaded"
-    if not ratios:
+    if not runs:
         return Row(what, "≤ 1.0", "not measured", False)
-    runs = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    return Row(what, "≤ 1.0", f"{min(ratios):.2f} (fastest of {len(ratios)} runs: {runs})", min(ratios) <= 1.0)
+    wall = min(run.wall_ratio for run in runs)
+    every = ", ".join(f"{run.wall_ratio:.2f}" for run in runs)
+    cpu = min(run.cpu_ratio for run in runs)
+    measured = f"{wall:.2f} (fastest of {every}; processor time {cpu:.2f})"
+    return Row(what, "≤ 1.0", measured, wall <= 1.0)
+
+
+def _studio_row(starts_s: Sequence[float | None]) -> Row:
+    what = "studio start to page answering, after set-up"
+    answered = [start_s for start_s in starts_s if start_s is not None]
+    if not starts_s or len(answered) < len(starts_s):
+        return Row(what, "≤ 10 s", f"answered {len(answered)} of {len(starts_s)} times", False)
+    every = ", ".join(f"{start_s:.1f}" for start_s in answered)
+    return Row(what, "≤ 10 s", f"slowest of {every} s", max(answered) <= 10.0)

@@ -2,11 +2,19 @@ import cv2
 import numpy as np
 import pytest
 
-from trainer.evaluate.fidelity import luma_psnr_db, sharpness
+from trainer.evaluate.fidelity import luma, luma_psnr_db, sharpness
 
 
-def picture(height: int = 64, width: int = 48) -> np.ndarray:
-    return np.random.default_rng(0).integers(20, 230, (height, width, 3), dtype=np.uint8)
+def picture() -> np.ndarray:
+    grey = np.random.default_rng(0).integers(20, 230, (64, 48, 1), dtype=np.uint8)
+    return luma(np.repeat(grey, 3, axis=2))
+
+
+def test_luma_of_grey_is_its_level_and_green_counts_most():
+    levels = np.full((2, 2, 3), 77, np.uint8)
+    assert luma(levels) == pytest.approx(77, abs=1e-3)
+    red, green, blue = (luma(np.full((1, 1, 3), 200, np.uint8) * np.eye(3, dtype=np.uint8)[c])[0, 0] for c in range(3))
+    assert green > red > blue
 
 
 def test_psnr_of_one_grey_level_is_48_db():

@@ -6,7 +6,7 @@ import pytest
 
 from trainer.evaluate.lag_correlation import LagCorrelation
 from trainer.evaluate.proof_report import report_markdown
-from trainer.evaluate.proof_rows import ClipMeasurement, Row, proof_rows, silence_opening
+from trainer.evaluate.proof_rows import ClipMeasurement, Row, TimedRun, proof_rows, silence_opening
 
 GOOD_LIPS = LagCorrelation(r=0.6, lag_frames=1, p=0.01, null_95=0.4, shifts=101, frames=130)
 GOOD = ClipMeasurement(
@@ -26,10 +26,11 @@ GOOD = ClipMeasurement(
 )
 TWELVE = [replace(GOOD, portrait=f"{i // 2}", speech=("one", "two")[i % 2]) for i in range(12)]
 GOOD_HELD_OUT = np.full(100, 0.9)
+GOOD_RUNS = (TimedRun(1.1, 0.9), TimedRun(0.8, 0.9))
 
 
-def rows_of(clips=TWELVE, held_out_r=GOOD_HELD_OUT, time_ratios=(0.8, 0.7, 0.9), studio_start_s=5.0) -> list[Row]:
-    return proof_rows(clips, held_out_r, time_ratios, studio_start_s)
+def rows_of(clips=TWELVE, held_out_r=GOOD_HELD_OUT, timed_runs=GOOD_RUNS, studio_starts_s=(5.0, 6.0)) -> list[Row]:
+    return proof_rows(clips, held_out_r, timed_runs, studio_starts_s)
 
 
 def short(rows: list[Row]) -> list[str]:
@@ -83,8 +84,13 @@ def test_a_mouth_open_at_rest_is_reported_apart():
 
 
 def test_what_was_not_measured_is_short():
-    names = short(rows_of(held_out_r=None, time_ratios=(), studio_start_s=None))
+    names = short(rows_of(held_out_r=None, timed_runs=(), studio_starts_s=(4.0, None)))
     assert len(names) == 5
+
+
+def test_the_fastest_run_and_the_slowest_start_count():
+    assert short(rows_of(timed_runs=(TimedRun(1.1, 0.9), TimedRun(1.01, 0.9)))) == [rows_of()[-2].what]
+    assert short(rows_of(studio_starts_s=(5.0, 10.1))) == [rows_of()[-1].what]
 
 
 def test_silence_opening_is_zero_at_rest_and_one_at_speech():
