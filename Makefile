@@ -1,0 +1,34 @@
+# Everything runs in .venv, which is made on first use. Needs Python 3.11 or 3.12 and, on Debian or Ubuntu, the
+# packages python3-venv libgl1 libglib2.0-0 libegl1.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PORT ?= 7860
+EXAMPLES ?= $(or $(ECHOMIMIC_EXAMPLES),../shared/examples)
+
+.PHONY: studio demo test check proof
+.DEFAULT_GOAL := studio
+
+studio: $(VENV)/ready
+	$(PY) app.py --port $(PORT)
+
+demo: $(VENV)/ready
+	mkdir -p out
+	$(PY) -m engine generate --task talking-head --image assets/examples/$(DEMO_PORTRAIT) \
+	  --audio assets/examples/$(DEMO_SPEECH) --prompt "happy" --out out/demo.mp4
+
+test: $(VENV)/ready
+	$(PY) -m pytest
+
+check: $(VENV)/ready
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m pytest
+
+proof: $(VENV)/ready
+	$(PY) -m trainer proof --examples $(EXAMPLES) --out docs/proof.md
+
+$(VENV)/ready: requirements.txt .ci/set_up
+	./.ci/set_up $(VENV)
+	touch $@

@@ -1,0 +1,62 @@
+"""`python -m trainer synthesize|audio-encoder|sft|evaluate|proof`: training and measuring, from the command line.
+
+Exit 0 done, 2 the user's input is wrong (one line on stderr), 1 our fault.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from engine.errors import UserError
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command, imported when it is asked for: its module has `add_arguments(parser)` and `run(args) -> code`."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "synthesize": Command("trainer.synthesize_command", "make the synthetic speech corpus"),
+    "audio-encoder": Command("trainer.audio_encoder_command", "pre-train nano's audio encoder on the corpus"),
+    "sft": Command("trainer.sft_command", "train a model by flow matching"),
+    "evaluate": Command("trainer.evaluate.command", "measure finished videos"),
+    "proof": Command("trainer.evaluate.proof", "measure what the project promises, on real examples"),
+}
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UserError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
+
+
+def main(argv: list[str]) -> int:
+    """Run the command line `argv`; returns the exit code."""
+    try:
+        run, arguments = _parse(argv)
+        return run(arguments)
+    except UserError as error:
+        print(error.message, file=sys.stderr)
+        return 2
+
+
+def _parse(argv: list[str]) -> tuple[Callable[[argparse.Namespace], int], argparse.Namespace]:
+    parser = _OneLineParser(prog="python -m trainer", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    chosen = next((word for word in argv if word in COMMANDS), None)
+    for name, command in COMMANDS.items():
+        sub = commands.add_parser(name, help=command.summary, description=command.summary)
+        if name == chosen:
+            module = import_module(command.module)
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    arguments = parser.parse_args(argv)
+    return arguments.run, arguments
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,47 @@
+"""Audio features of a whole speech corpus, computed once: the encoder is frozen while the transformer is trained."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.model.nano_encoders import NanoAudioEncoder, level
+from trainer.speech.augment import augment
+from trainer.speech.corpus import Corpus
+
+_CHUNK_FRAMES = 400
+_MARGIN_FRAMES = 25
+_BATCH = 8
+
+
+def corpus_features(encoder: NanoAudioEncoder, corpus: Corpus, out: Path, versions: int, seed: int) -> np.ndarray:
+    """Features float16 [versions, frames, channels], memory-mapped from `out`, made if they are not there.
+
+    Version 0 is the clean corpus; every other is augmented differently, anew in each chunk of 16 s.
+    """
+    frames = len(corpus.curves)
+    if not out.exists():
+        partial = out.with_suffix(".partial.npy")
+        shape = (versions, frames, encoder.norm.normalized_shape[0])
+        features = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+        for version in range(versions):
+            noise = torch.Generator().manual_seed(seed * 1000 + version)
+            for start in range(0, frames, _CHUNK_FRAMES * _BATCH):
+                _fill(encoder, corpus, features[version], start, noise if version else None)
+        features.flush()
+        partial.rename(out)
+    return np.load(out, mmap_mode="r")
+
+
+@torch.no_grad()
+def _fill(encoder: NanoAudioEncoder, corpus: Corpus, features: np.ndarray, start: int, noise) -> None:
+    frames = len(features)
+    starts = range(start, min(start + _CHUNK_FRAMES * _BATCH, frames), _CHUNK_FRAMES)
+    firsts = [max(0, min(s - _MARGIN_FRAMES, frames - _CHUNK_FRAMES - 2 * _MARGIN_FRAMES)) for s in starts]
+    waves = torch.from_numpy(np.stack([corpus.wave(f, _CHUNK_FRAMES + 2 * _MARGIN_FRAMES) for f in firsts]))
+    if noise is not None:
+        waves = augment(waves, noise)
+    encoded = encoder(torch.from_numpy(np.stack([level(wave) for wave in waves.numpy()]))).half().numpy()
+    for chunk_start, first, chunk in zip(starts, firsts, encoded, strict=True):
+        stop = min(chunk_start + _CHUNK_FRAMES, frames)
+        features[chunk_start:stop] = chunk[chunk_start - first : stop - first]

@@ -1,0 +1,1 @@
+"""Synthetic speech whose every phoneme's time is known exactly: what to say, who says it, and what the mouth does."""
