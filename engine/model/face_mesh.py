@@ -36,8 +36,9 @@ REACH_SIDE, REACH_UP, REACH_DOWN = 0.6, 0.7, 0.65
 RING_POSITIONS = (0.06, 0.14, 0.24, 0.36, 0.5, 0.64, 0.78, 0.9, 1.0)
 HEAD_PLATEAU = 0.16  # hair and ears up to here move with the skull before the motion starts to fade
 LOCAL_REACH = 0.5  # a falling jaw stretches the neck up to here and no further
-FOLD_RATIO = 0.15  # a triangle pressed below this share of its area at rest is smoothed into its neighbours
-FOLD_SWEEPS = 12
+FOLD_RATIO = 0.05  # a triangle pressed below this share of its area at rest is smoothed into its neighbours
+FOLD_SWEEPS = 20
+RIM_FIRMNESS = 4.0
 
 
 def smoothstep(x: np.ndarray | float, low: np.ndarray | float, high: np.ndarray | float) -> np.ndarray:
@@ -196,8 +197,10 @@ def keep_openings_ordered(points_px: np.ndarray, down: np.ndarray) -> None:
 def unfold(rest_px: np.ndarray, target_px: np.ndarray, triangles: np.ndarray, rest_areas: np.ndarray) -> None:
     """Smooth, in place, the motion of triangles that fold over or are pressed flat, continuously in the target.
 
-    A folded triangle is drawn as a dark tick. Its corners are pulled towards their mean motion, more the flatter it is.
+    A folded triangle is drawn as a dark tick. Its corners are pulled towards their mean motion, more the flatter it is;
+    the rims of lips and lids, which are seen against what lies behind them, give way last.
     """
+    rims = [i for opening in OPENINGS for i in opening_loop(opening)]
     for _ in range(FOLD_SWEEPS):
         flatness = 1.0 - doubled_areas_px2(target_px, triangles) / rest_areas / FOLD_RATIO
         flat = np.nonzero(flatness > 0)[0]
@@ -205,7 +208,9 @@ def unfold(rest_px: np.ndarray, target_px: np.ndarray, triangles: np.ndarray, re
             return
         corners, pull = triangles[flat], np.minimum(flatness[flat], 1.0)[:, None]
         motion = (target_px - rest_px)[corners, :2]
-        change = (pull[..., None] * (motion.mean(1, keepdims=True) - motion)).reshape(-1, 2)
+        firm = np.where(np.isin(corners, rims), RIM_FIRMNESS, 1.0)[..., None]
+        mean = (firm * motion).sum(1, keepdims=True) / firm.sum(1, keepdims=True)
+        change = (pull[..., None] * (mean - motion) / firm).reshape(-1, 2)
         index, weight = corners.ravel(), np.repeat(pull, 3, 1).ravel()
         total = np.maximum(np.bincount(index, weight, len(target_px)), 1.0)
         for axis in range(2):

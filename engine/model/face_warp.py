@@ -30,7 +30,8 @@ from engine.model.mouth_palette import LIP_LAYERS, Palette, snap_inner_lips
 from engine.model.sprites import image
 
 MIN_TRIANGLE_PX2 = 1.0  # doubled area below which a triangle at rest says nothing about its orientation
-SURFACE_SAMPLING = skia.SamplingOptions(skia.CubicResampler.CatmullRom())  # linear blurs, and is slower
+# Leaves an unmoved picture as it is and keeps the detail of a moved one; linear sampling blurs it and is slower here.
+SURFACE_SAMPLING = skia.SamplingOptions(skia.CubicResampler.CatmullRom())
 
 
 class FaceWarp:

@@ -84,7 +84,7 @@ class MouthInterior:
                opening_mm: float, teeth: float, tongue: float) -> None:  # fmt: skip
         chin = list(CHIN)
         jaw_px = (target_px[chin] - transform(head, self._rest_px[chin])).mean(0)
-        light = 0.84 + 0.16 * float(smoothstep(opening_mm, 0.0, 9.0))  # less light falls into a smaller opening
+        light = 0.9 + 0.1 * float(smoothstep(opening_mm, 0.0, 9.0))  # less light falls into a smaller opening
         upper_mm = float(np.interp(teeth, (0, 1), UPPER_EDGE_MM)) + self._own_edge_mm
         lower_mm = float(np.interp(teeth, (0, 1), LOWER_EDGE_MM)) + self._lower_lip_mm
         resting_mm = self._lower_lip_mm + TONGUE_TOP_MM[0] - TONGUE_SEEN * opening_mm
@@ -123,7 +123,7 @@ class MouthInterior:
     def _shade(self, canvas: skia.Canvas, opening: skia.Path, painted: float) -> None:
         """The shadow the lips throw on what lies behind them, deeper under the upper lip."""
         px_per_mm = self._frame.px_per_mm
-        for drop_mm, width_mm, strength in ((1.2, 3.0, 0.45), (0.3, 1.0, 0.3)):
+        for drop_mm, width_mm, strength in ((1.0, 3.0, 0.32), (0.3, 1.0, 0.25)):
             paint = skia.Paint(
                 AntiAlias=True,
                 Style=skia.Paint.kStroke_Style,
