@@ -7,6 +7,7 @@ above 1, as lossy decoders and resampling produce from loud recordings, is scale
 `MAX_PEAK` the file does not hold what it says it holds and is refused.
 """
 
+import os
 from pathlib import Path
 
 import av
@@ -28,6 +29,8 @@ FORMATS_FOR_PEOPLE = "wav, mp3, m4a, flac, ogg or mp4"
 # Containers that store the exact length of a track, so that a shorter one is known to be cut off.
 EXACT_DURATION = {"wav", "flac", "mov,mp4,m4a,3gp,3g2,mj2", "aiff", "w64", "caf", "au"}
 DURATION_TOLERANCE_S = 0.1
+WAV_STREAMED_BYTES = 0x7FFF_0000  # programs that write to a pipe put a size from here up, or 0, for "unknown"
+WAV_TOLERANCE_BYTES = 1024
 
 
 def read_audio(
@@ -51,6 +54,13 @@ def read_audio(
         raise UserError(f"{path} is a folder, not a sound; give the path of a {FORMATS_FOR_PEOPLE} file.", field)
     if path.stat().st_size == 0:
         raise UserError(f"{path.name} is an empty file; record or export it again.", field)
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path} may not be read; change its permissions or copy it elsewhere.", field)
+    if missing := _missing_wav_bytes(path):
+        raise UserError(
+            f"{path.name} is truncated: its last {missing} bytes of sound are missing; export or download it again.",
+            field,
+        )
     wave, rate_hz = _decode(path, field, max_s)
     duration_s = len(wave) / rate_hz
     if duration_s < min_s:
@@ -101,8 +111,6 @@ def _decode(path: Path, field: str, max_s: float) -> tuple[np.ndarray, int]:
             wave = np.concatenate(parts) if parts else np.zeros(0, np.float32)
             # Codecs fill their last block; a container that knows the length says where the sound ends.
             return wave[: round(promised_s * stream.rate)] if exact and promised_s is not None else wave, stream.rate
-    except PermissionError:
-        raise UserError(f"{path} may not be read; change its permissions or copy it elsewhere.", field) from None
     except (av.FFmpegError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -113,6 +121,21 @@ def _decode(path: Path, field: str, max_s: float) -> tuple[np.ndarray, int]:
             f"use a {FORMATS_FOR_PEOPLE} file that plays to its end.",
             field,
         ) from error
+
+
+def _missing_wav_bytes(path: Path) -> int:
+    """How many bytes a RIFF wav's data chunk promises beyond the file's end, which decoders pass over in silence."""
+    with path.open("rb") as file:
+        if file.read(4) != b"RIFF":
+            return 0
+        file.seek(12)
+        while len(header := file.read(8)) == 8:
+            size = int.from_bytes(header[4:], "little")
+            if header[:4] == b"data":
+                missing = file.tell() + size - path.stat().st_size
+                return missing if missing > WAV_TOLERANCE_BYTES and size < WAV_STREAMED_BYTES else 0
+            file.seek(size + size % 2, 1)
+    return 0
 
 
 def _check_length(path: Path, duration_s: float, field: str, max_s: float) -> None:

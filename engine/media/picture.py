@@ -57,7 +57,8 @@ def read_picture(
     except PermissionError:
         raise UserError(f"{path} may not be read; change its permissions or copy it elsewhere.", field) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on broken data
-        raise UserError(f"{path.name} is truncated or damaged ({error}); save or download it again.", field) from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path.name} is truncated or damaged ({reason}); save or download it again.", field) from error
 
 
 def is_picture(path: Path) -> bool:
