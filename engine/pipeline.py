@@ -1,14 +1,13 @@
 """One talking head from checked inputs: conditions, denoising, frames, file, record.
 
 The order of a request below `engine.session`. Knows nothing about queues, pages or how a model is found and loaded.
-Frames are drawn in this thread and encoded in another, and never held all at once.
+Frames are drawn and written one by one, never held all at once; H.264's own threads compress one while the next is
+drawn. (A thread of ours for writing is no gain: drawing holds Python's lock, which writing needs many times a frame.)
 """
 
 import os
 import time
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -30,9 +29,8 @@ from engine.settings import Settings
 from engine.variants import FPS
 
 PREVIEW_EVERY_S = 0.7
-"""At least this long between previews, which cost time that a fast job does not have; the first is always painted."""
-FRAMES_IN_FLIGHT = 8
-"""How many drawn frames may wait for the encoder."""
+PREVIEW_SHARE = 0.1
+"""Previews come no faster than this, and take no larger share of the time; the first step's is always painted."""
 WORKERS = min(8, os.cpu_count() or 1)
 """Forwards of the transformer at a time, each on one thread (`engine.session` sees to that)."""
 WORDS_IN_NOTICE = 8
@@ -68,15 +66,9 @@ def animate(model: NanoModel, inputs: Inputs, request: GenerationRequest, meter:
     # The stored record has no times, so that the same request gives the same file.
     metadata = {METADATA_KEY: record.model_dump_json(exclude={"seconds"})}
     with VideoWriter(request.out, (width, height), FPS, inputs.wave, metadata=metadata) as writer:
-        with ThreadPoolExecutor(max_workers=1) as encoder:
-            waiting: deque = deque()
-            for index, frame in enumerate(_frames(reference, motion, inputs.num_frames)):
-                waiting.append(encoder.submit(writer.write, frame))
-                if len(waiting) > FRAMES_IN_FLIGHT:
-                    waiting.popleft().result()
-                meter.report("decoding", index + 1, inputs.num_frames)
-            for written in waiting:
-                written.result()
+        for index, frame in enumerate(_frames(reference, motion, inputs.num_frames)):
+            writer.write(frame)
+            meter.report("decoding", index + 1, inputs.num_frames)
         meter.report("writing", 0, 1)
     return record
 
@@ -120,8 +112,10 @@ def _sample(
         nonlocal next_preview_s
         picture = None
         if clean is not None and time.perf_counter() >= next_preview_s:
+            started_s = time.perf_counter()
             picture = preview.paint(clean)
-            next_preview_s = time.perf_counter() + PREVIEW_EVERY_S
+            painted_s = time.perf_counter()
+            next_preview_s = painted_s + max(PREVIEW_EVERY_S, (painted_s - started_s) / PREVIEW_SHARE)
         meter.report("sampling", done, steps, picture)
 
     return denoise(
