@@ -71,6 +71,7 @@ def test_same_landmarks_give_the_same_frame_whatever_was_drawn_before(hopper):
     first = warp.render(opened(hopper, 7), teeth=0.7, tongue=0.3)
     kept = first.copy()
     warp.render(turned(hopper, -9), teeth=0.0, tongue=1.0)
+    warp.render(4 * (hopper.landmarks_px - hopper.landmarks_px[5]) + hopper.landmarks_px[5])  # far over the rings
     np.testing.assert_array_equal(warp.render(opened(hopper, 7), teeth=0.7, tongue=0.3), kept)
     np.testing.assert_array_equal(first, kept)
 
