@@ -230,8 +230,28 @@ def _open(path: str | Path, field: str) -> av.container.InputContainer:
     if not container.streams.video:
         container.close()
         raise UserError(f"{path.name} has no pictures in it, only sound; use a video.", field)
+    if "mp4" in container.format.name and _is_cut_off(path):
+        container.close()
+        raise UserError(f"{path.name} is truncated: its end is missing; export or download it again.", field)
     container.streams.video[0].thread_type = "AUTO"
     return container
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether an mp4's last box reaches beyond the file's end: the decoder would just stop early, and not say so."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        while len(header := file.read(8)) == 8:
+            size = int.from_bytes(header[:4], "big")
+            if size == 0:  # "to the end of the file"
+                return False
+            start = file.tell() - 8
+            if size == 1:
+                size = int.from_bytes(file.read(8), "big")
+            if start + size > end:
+                return True
+            file.seek(start + max(size, 8))
+    return False
 
 
 def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:

@@ -177,10 +177,16 @@ def test_outputs_that_cannot_be_written_are_refused_before_work_starts(tmp_path:
 def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:
     (tmp_path / "letter.mp4").write_text("Dear reader,")
     soundfile.write(tmp_path / "voice.wav", np.zeros(RATE_HZ), RATE_HZ)
-    write(tmp_path / "whole.mp4", [data.astronaut()] * 5)
-    content = (tmp_path / "whole.mp4").read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(content[: len(content) // 2])
-    for name in ("letter.mp4", "voice.wav", "nobody.mp4", "cut.mp4"):
+    for name in ("letter.mp4", "voice.wav", "nobody.mp4"):
         with pytest.raises(UserError) as refused:
             list(read_video_frames(tmp_path / name, field="video"))
         assert refused.value.field == "video" and name in refused.value.message
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9, 0.99])
+def test_a_truncated_video_is_refused_not_shortened(tmp_path: Path, kept: float) -> None:
+    path = write(tmp_path / "clip.mp4", [np.roll(data.astronaut(), 5 * step, axis=0) for step in range(30)])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(UserError, match=r"truncated|cannot be read"):
+        list(read_video_frames(path))
