@@ -101,7 +101,7 @@ def generate(arguments: argparse.Namespace) -> None:
     request = parse_request(arguments)
     from engine.session import Session
 
-    bar_format = "{desc:<16}{bar:30} {percentage:3.0f} %  {postfix}"
+    bar_format = "{desc:<17}{bar:30} {percentage:3.0f} %{postfix}"
     with tqdm(total=1.0, bar_format=bar_format, file=sys.stderr, disable=None, leave=False) as bar:
 
         def show(progress: Progress) -> None:

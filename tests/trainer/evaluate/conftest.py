@@ -2,7 +2,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import matplotlib.cbook
 import numpy as np
 import pytest
 import soundfile
@@ -14,7 +13,7 @@ from engine.model.face_mesh import INNER_LIPS
 from engine.model.face_warp import FaceWarp
 from trainer.evaluate.speech_tracks import band_log_energy_db
 
-SENTENCE = "we need to move our world away from fossil fuels, and we have two good options on how to get there"
+SENTENCE = "we need to move our world away from fossil fuels"
 
 
 @pytest.fixture(scope="session")
@@ -31,16 +30,16 @@ def speech_wav(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def portrait() -> np.ndarray:
-    """A public-domain photograph with a closed mouth: uint8 RGB [H, W, 3]."""
-    return even_size(read_picture(matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
+def picture(portrait) -> np.ndarray:
+    """The portrait as a video shows it: uint8 RGB [H, W, 3], even sides."""
+    return even_size(read_picture(portrait))
 
 
 @pytest.fixture(scope="session")
-def film(portrait, speech_wav, tmp_path_factory):
-    """film(delay_frames, fps): the portrait's mouth opens with the sound's energy, `delay_frames` of 1/25 s late."""
-    landmarks_px = find_face(portrait)[0].landmarks_px
-    warp = FaceWarp(portrait, landmarks_px)
+def film(picture, speech_wav, tmp_path_factory):
+    """film(delay_frames, fps): the picture's mouth opens with the sound's energy, `delay_frames` of 1/25 s late."""
+    landmarks_px = find_face(picture)[0].landmarks_px
+    warp = FaceWarp(picture, landmarks_px)
     folder = tmp_path_factory.mktemp("film")
 
     def make(delay_frames: int = 0, fps: int = 25, sound: bool = True) -> Path:
@@ -48,7 +47,7 @@ def film(portrait, speech_wav, tmp_path_factory):
         energy_db = band_log_energy_db(audio)
         opening = np.roll((energy_db - energy_db.min()) / np.ptp(energy_db), delay_frames)
         path = folder / f"film_{delay_frames}_{fps}_{sound}.mp4"
-        height, width = portrait.shape[:2]
+        height, width = picture.shape[:2]
         with VideoWriter(path, (width, height), fps, audio if sound else None) as writer:
             for index in range(round(len(opening) / 25 * fps)):
                 share = opening[min(int((index + 0.5) / fps * 25), len(opening) - 1)]

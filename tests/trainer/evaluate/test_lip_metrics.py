@@ -51,8 +51,8 @@ def test_only_a_mouth_beside_its_own_voice_is_measured(speech_wav):
         lip_metrics(mouth[:60], audio, english=False)
 
 
-def test_a_frame_without_a_face_is_nan(portrait):
-    track = aperture_track([portrait, np.full_like(portrait, 128), portrait])
+def test_a_frame_without_a_face_is_nan(picture):
+    track = aperture_track([picture, np.full_like(picture, 128), picture])
     assert np.isnan(track).tolist() == [False, True, False]
 
 
