@@ -28,6 +28,7 @@ from trainer.recipes import SFTRecipe
 from trainer.speech.corpus import Corpus
 
 CHECKPOINT_EVERY = 250
+_LEAST_SLOT_STD = 1e-3
 _STD_FLOOR = 0.15
 """Least deviation of a point's value, as a share of the liveliest point's: else a forehead counts like the lips."""
 
@@ -56,7 +57,7 @@ def build_model(recipe: SFTRecipe, clips: ClipMaker, audio_encoder: Path) -> Nan
             "mean_face": torch.from_numpy(mean_face()),
             "position_std": torch.from_numpy(position),
             "motion_std": torch.from_numpy(np.maximum(motion, _STD_FLOOR * motion.max())),
-            "slot_std": torch.from_numpy(slots),
+            "slot_std": torch.from_numpy(np.maximum(slots, _LEAST_SLOT_STD)),
             "ridge": torch.from_numpy(ridge_map(np.random.default_rng(recipe.seed))),
         }
     )

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from trainer.speech.utterance import ARPABET, SILENCE, Phone
+from trainer.speech.visemes import CURVES, REST, mouth_curves, mouth_targets
+
+APERTURE, WIDTH, BITE = CURVES.index("aperture"), CURVES.index("width"), CURVES.index("bite")
+
+
+def spoken(*ipas: str, length_s: float = 0.1) -> tuple[Phone, ...]:
+    starts = np.arange(len(ipas)) * length_s
+    return tuple(Phone(ipa, start, start + length_s) for ipa, start in zip(ipas, starts, strict=True))
+
+
+def at_middle_of(phones: tuple[Phone, ...], index: int) -> np.ndarray:
+    middle = (phones[index].start_s + phones[index].end_s) / 2
+    return mouth_curves(phones, np.array([middle]))[0]
+
+
+@pytest.mark.parametrize("ipa", ["p", "b", "m"])
+@pytest.mark.parametrize("vowel", ["ɑ", "æ", "i", "u"])
+def test_lips_close_on_bilabials_between_any_vowels(ipa, vowel):
+    phones = spoken("", vowel, ipa, vowel, "", length_s=0.08)
+    assert at_middle_of(phones, 2)[APERTURE] < 0.08
+
+
+def test_open_vowels_open_more_than_close_ones():
+    apertures = [at_middle_of(spoken("", vowel, ""), 1)[APERTURE] for vowel in ("ɑ", "ɛ", "ɪ", "u")]
+    assert apertures == sorted(apertures, reverse=True)
+
+
+def test_rounded_vowels_narrow_and_spread_ones_widen():
+    assert at_middle_of(spoken("", "u", ""), 1)[WIDTH] < -0.5
+    assert at_middle_of(spoken("", "i", ""), 1)[WIDTH] > 0.4
+
+
+def test_the_lower_lip_goes_under_the_teeth_on_f():
+    assert at_middle_of(spoken("ɑ", "f", "ɑ"), 1)[BITE] > 0.8
+
+
+def test_the_mouth_rests_in_a_long_pause():
+    phones = (*spoken("ɑ"), Phone(SILENCE, 0.1, 1.1))
+    assert mouth_curves(phones, np.array([0.6]))[0, APERTURE] < 0.01
+
+
+def test_curves_are_continuous():
+    phones = spoken(*"hɛloʊmaɪbɪɡbɑbi")
+    curves = mouth_curves(phones, np.linspace(0, 1.5, 1501))
+    assert np.abs(np.diff(curves, axis=0)).max() < 0.1
+
+
+def test_every_phone_of_the_english_engines_has_a_posture():
+    for ipa in ARPABET.values():
+        assert ipa == SILENCE or mouth_targets(ipa) != [REST]

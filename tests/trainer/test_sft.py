@@ -1,0 +1,77 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine.model.nano import NanoModel
+from engine.model.nano_encoders import NanoAudioEncoder
+from trainer import sft
+from trainer.recipes import SFTRecipe, nano
+
+TINY = replace(
+    nano(),
+    steps=6,
+    warmup_steps=2,
+    lengths=((2, 3), (3, 2)),
+    transformer={
+        "patch_size": (1, 2, 4),
+        "num_attention_heads": 2,
+        "attention_head_dim": 12,
+        "ffn_dim": 32,
+        "num_layers": 1,
+        "freq_dim": 16,
+        "rope_max_seq_len": 32,
+        "audio_intermediate_dim": 8,
+        "audio_context_tokens": 2,
+    },
+    channels={"text": 8, "image": 8, "audio": 16},
+)
+
+
+@pytest.fixture
+def audio_encoder(tmp_path) -> Path:
+    torch.manual_seed(0)
+    path = tmp_path / "audio_encoder.safetensors"
+    save_file(NanoAudioEncoder(16).state_dict(), path)
+    return path
+
+
+def losses(run: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (run / "loss.jsonl").read_text().splitlines()]
+
+
+def train(recipe: SFTRecipe, corpus: Path, audio_encoder: Path, run: Path, **how) -> Path:
+    return sft.train(recipe, corpus, audio_encoder, run, **how)
+
+
+def test_a_run_killed_between_checkpoints_goes_on_to_the_same_losses_and_weights(
+    toy_corpus_folder, audio_encoder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(sft, "CHECKPOINT_EVERY", 2)
+    whole = train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "whole")
+    train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "killed", stop_after=2)
+    with (tmp_path / "killed" / "loss.jsonl").open("a") as log:
+        log.write('{"step": 2, "loss": 9.0, "seconds": 0.0}\n')  # logged, but its weights were never saved
+    resumed = train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "killed")
+
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    weights = [load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors") for folder in (whole, resumed)]
+    for name, tensor in weights[0].items():
+        assert torch.equal(tensor, weights[1][name]), name
+
+
+def test_the_engine_loads_what_training_leaves_behind(toy_corpus_folder, audio_encoder, tmp_path):
+    folder = train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "run", stop_after=1)
+    model = NanoModel.load(folder)
+    assert model.window_latent_frames == 3
+    assert model.description["steps_done"] == 1
+
+
+def test_training_learns(toy_corpus_folder, audio_encoder, tmp_path):
+    recipe = replace(TINY, steps=80, learning_rate=5e-3, lengths=((2, 16),))
+    train(recipe, toy_corpus_folder, audio_encoder, tmp_path / "run")
+    course = losses(tmp_path / "run")
+    assert sum(course[-10:]) < 0.9 * sum(course[:10])
