@@ -8,10 +8,12 @@ import argparse
 import io
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from engine.errors import UserError
 from engine.variants import find_variant
@@ -90,8 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _OneLineParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="app.py", description="EchoMimic Studio: the web page.")
+    parser = _OneLineParser(prog="app.py", description="EchoMimic Studio: the web page.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=_port, default=7860, help="port to listen on (default: 7860)")
     parser.add_argument("--model", default="nano", help="a model's name or its folder (default: nano)")
@@ -115,49 +122,64 @@ def _login(value: str) -> tuple[str, str]:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    folder = _data_folder(options.data)
-    # Read by Gradio when it is imported, so both are set before: nothing is reported to anyone, uploads stay with us.
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
-
     from filelock import FileLock, Timeout
 
-    from studio.examples import find_examples
-    from studio.jobs import JobStore
-    from studio.service import Studio
-    from studio.ui import build_page, launch_options
-    from studio.worker import Worker
-
-    lock = FileLock(folder / "studio.lock")
+    _check_port(options.host, options.port)
+    folder = _data_folder(options.data)
     try:
-        lock.acquire(timeout=0)
+        with FileLock(folder / "studio.lock", timeout=0):
+            _compose_and_launch(options, folder)
     except Timeout:
         message = f"Another studio uses the data folder {folder}; stop it, or choose another with --data."
         raise UserError(message, "data") from None
-    with lock:
-        engine = LocalEngine(options.model)
-        ports = engine.ports()
-        store = JobStore(folder)
-        left = store.recover()
-        if left:
-            print(f"{left} job(s) were interrupted by the last stop; the page offers to run them again.")
-        studio = Studio(ports, store, Worker(store, ports.generate), options.model)
-        page = build_page(studio, find_examples(EXAMPLES_FOLDER))
+
+
+def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
+    # Read by Gradio when it is imported, so both are set before: nothing is reported to anyone, uploads stay with us.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")
+    from studio.stubs import no_stub_files
+
+    with no_stub_files():
+        from studio.ui import build_page, launch_options
+    from studio.examples import find_examples
+    from studio.jobs import JobStore
+    from studio.service import Studio
+    from studio.worker import Worker
+
+    engine = LocalEngine(options.model)
+    ports = engine.ports()
+    store = JobStore(folder)
+    left = store.recover()
+    if left:
+        print(f"Interrupted by the last stop: {left} job(s); the page offers to run them again.")
+    studio = Studio(ports, store, Worker(store, ports.generate), options.model)
+    page = build_page(studio, find_examples(EXAMPLES_FOLDER))
+    page.launch(
+        server_name=options.host,
+        server_port=options.port,
+        auth=options.auth,
+        share=options.share,
+        prevent_thread_lock=True,
+        quiet=not options.share,
+        **launch_options(studio),
+    )
+    print(f"EchoMimic Studio: {page.local_url} (Ctrl-C stops it; jobs and videos are in {folder})", flush=True)
+    threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
+    studio.worker.start()
+    page.block_thread()
+
+
+def _check_port(host: str, port: int) -> None:
+    """Said before anything slow is imported, and in our words."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            page.launch(
-                server_name=options.host,
-                server_port=options.port,
-                auth=options.auth,
-                share=options.share,
-                prevent_thread_lock=True,
-                **launch_options(studio),
-            )
+            probe.bind((host, port))
         except OSError as error:
-            reason = "the port is in use, choose another with --port" if "empty port" in str(error) else str(error)
-            raise UserError(f"Cannot listen on {options.host}:{options.port}: {reason}.", "port") from error
-        threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
-        studio.worker.start()
-        page.block_thread()
+            reason = (error.strerror or str(error)).lower()
+            message = f"Cannot listen on {host}:{port} ({reason}); choose another --host or --port."
+            raise UserError(message, "port") from None
 
 
 def _data_folder(asked: Path | None) -> Path:

@@ -28,7 +28,7 @@ def build_page(studio: Studio, examples: Examples) -> gr.Blocks:
         owner = gr.BrowserState("", storage_key=BROWSER_STORAGE_KEY, secret=BROWSER_STORAGE_KEY)
         with gr.Row(elem_classes="em-top"):
             views.drawn(views.header(TITLE, TAGLINE))
-            pill = views.drawn(_pill(studio), elem_id="readiness")
+            pill = views.drawn(elem_id="readiness")
         with gr.Tabs():
             for task_page in (TALKING_HEAD,):
                 with gr.Tab(task_page.title, id=task_page.task):
@@ -42,14 +42,15 @@ def build_page(studio: Studio, examples: Examples) -> gr.Blocks:
                         api_visibility="private",
                     )
         clock = gr.Timer(READINESS_EVERY_S)
-        clock.tick(
-            lambda: (_pill(studio), gr.Timer(active=not _settled(studio))),
-            None,
-            [pill, clock],
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        for event in (page.load, clock.tick):
+            event(
+                lambda: (_pill(studio), gr.Timer(active=not _settled(studio))),
+                None,
+                [pill, clock],
+                queue=False,
+                show_progress="hidden",
+                api_visibility="private",
+            )
     return page
 
 

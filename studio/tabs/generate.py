@@ -17,7 +17,7 @@ from engine.variants import Task
 from studio import views
 from studio.examples import Examples, label_of
 from studio.fields import SettingsForm, draw_settings
-from studio.inputs import picture_file
+from studio.inputs import PictureFile
 from studio.jobs import Job
 from studio.service import SEED_LIMIT, Studio, new_owner, new_seed
 from studio.tabs.result import ResultPanel, Updates
@@ -78,8 +78,12 @@ class GenerateTab:
         with gr.Column(elem_classes="em-card"):
             views.drawn(views.step_heading(1, "Portrait", "the picture that will speak"))
             with gr.Column(elem_id="portrait-picker") as self.picker:
-                self.image = picture_file(
-                    sources=["upload", "webcam", "clipboard"], show_label=False, height=190, elem_id="portrait"
+                self.image = PictureFile(
+                    type="filepath",
+                    sources=["upload", "webcam", "clipboard"],
+                    show_label=False,
+                    height=190,
+                    elem_id="portrait",
                 )
             with gr.Column(visible=False, elem_id="portrait-chosen") as self.chosen:
                 self.card = views.drawn(elem_id="portrait-card")

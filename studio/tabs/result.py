@@ -23,8 +23,9 @@ class ResultPanel:
 
     def __init__(self, studio: Studio, name: str) -> None:
         self._studio = studio
-        self.job_id = gr.State(None)
-        self.seen = gr.State("")
+        # What is followed is kept by the page, not by the server's session, which a restart forgets.
+        self.job_id = gr.Textbox(visible=False)
+        self.seen = gr.Textbox(visible=False)
         self.timer = gr.Timer(POLL_EVERY_S, active=False)
         with gr.Column(elem_classes="em-card em-result"):
             self.preview = views.drawn(visible=False, elem_id=f"{name}-preview")

@@ -115,8 +115,11 @@ def serve(folder: Path, examples: Path, port: int, pause_s: float) -> None:
     from studio.examples import find_examples
     from studio.jobs import JobStore
     from studio.service import Studio
-    from studio.ui import build_page, launch_options
+    from studio.stubs import no_stub_files
     from studio.worker import Worker
+
+    with no_stub_files():
+        from studio.ui import build_page, launch_options
 
     store = JobStore(folder)
     store.recover()

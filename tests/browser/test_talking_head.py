@@ -1,0 +1,206 @@
+"""What a visitor does on the Talking Head tab, in a real browser, on a small real engine."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.browser.conftest import free_port, serving, sync_api
+
+expect = sync_api.expect
+GENERATE = "#generate_talking_head-button"
+VIDEO = "#talking-head-video video"
+EXAMPLE = "#portrait-examples button.gallery-item"
+Visitor = Callable[..., "sync_api.Page"]
+
+
+@dataclass(frozen=True)
+class Server:
+    """Steps of the small engine take `pause_s` on this one."""
+
+    command: tuple[str, ...]
+    port: int
+    log: Path
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+
+def small_server(folder: Path, examples: Path, pause_s: float) -> Server:
+    port = free_port()
+    command = ("-m", "tests.studio.small_engine", str(folder / "data"), str(examples), str(port), str(pause_s))
+    return Server(command, port, folder / "server.log")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, examples: Path, chromium: object) -> Iterator[Server]:
+    server = small_server(tmp_path_factory.mktemp("server"), examples, pause_s=0.25)
+    with serving(*server.command, port=server.port, log=server.log):
+        yield server
+
+
+def start_from_example(page: "sync_api.Page") -> None:
+    page.locator(EXAMPLE).first.click()
+    page.wait_for_selector("#portrait-card .em-chosen")
+    page.wait_for_selector("#voice-caption")
+    page.click(GENERATE)
+
+
+def job_is_sampling(page: "sync_api.Page") -> None:
+    page.wait_for_selector("#talking-head-preview img")
+
+
+def video_state(page: "sync_api.Page") -> dict[str, float]:
+    page.wait_for_function(f"() => document.querySelector('{VIDEO}')?.readyState >= 2")
+    return page.evaluate(
+        f"() => {{ const v = document.querySelector('{VIDEO}');"
+        "return { duration: v.duration, width: v.videoWidth, height: v.videoHeight } }"
+    )
+
+
+def test_three_clicks_lead_from_the_open_page_to_a_playing_video(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    start_from_example(page)
+    job_is_sampling(page)
+    expect(page.locator(".em-where")).to_contain_text(re.compile(r"step \d of 8"))
+    state = video_state(page)
+    assert (state["width"], state["height"]) == (512, 600)
+    assert state["duration"] == pytest.approx(1.0, abs=0.1)
+    with page.expect_download() as download:
+        page.click("#talking-head-download")
+    assert download.value.suggested_filename.endswith(".mp4")
+    assert Path(download.value.path()).stat().st_size > 1000
+    expect(page.locator(".em-facts")).to_contain_text("512 × 600 px")
+    expect(page.locator(".em-facts")).to_contain_text("took")
+
+
+def test_the_preview_improves_while_the_job_runs(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    start_from_example(page)
+    job_is_sampling(page)
+    first = page.get_attribute("#talking-head-preview img", "src")
+    page.wait_for_function(
+        "first => { const now = document.querySelector('#talking-head-preview img'); return now && now.src !== first }",
+        arg=first,
+    )
+
+
+def test_a_job_survives_a_reload_with_its_inputs(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    page.fill("#prompt textarea", "happy, nodding")
+    start_from_example(page)
+    job_is_sampling(page)
+    page.reload()
+    page.wait_for_selector(".em-progress")
+    expect(page.locator("#prompt textarea")).to_have_value("happy, nodding")
+    page.wait_for_selector("#portrait-card .em-chosen")
+    assert video_state(page)["width"] == 512
+    page.reload()
+    assert video_state(page)["width"] == 512
+
+
+def test_cancel_stops_the_job_and_offers_it_again(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    start_from_example(page)
+    job_is_sampling(page)
+    page.click("#talking-head-cancel")
+    page.wait_for_selector(".em-ended.em-cancelled")
+    expect(page.locator(VIDEO)).to_have_count(0)
+    page.click("#talking-head-again")
+    page.wait_for_selector(".em-progress")
+    assert video_state(page)["width"] == 512
+
+
+def test_one_visitor_does_not_see_anothers_job(server: Server, visitor: Visitor):
+    mine, theirs = visitor(server.address), visitor(server.address)
+    start_from_example(mine)
+    job_is_sampling(mine)
+    theirs.reload()
+    theirs.wait_for_selector(".em-empty")
+    video_state(mine)
+    theirs.reload()
+    theirs.wait_for_selector(".em-empty")
+    expect(theirs.locator(VIDEO)).to_have_count(0)
+
+
+def test_what_is_missing_or_wrong_is_said_beside_its_field(server: Server, visitor: Visitor, tmp_path: Path):
+    page = visitor(server.address)
+    page.click(GENERATE)
+    expect(page.locator("#error-image")).to_contain_text("Choose a portrait")
+
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    page.set_input_files("#portrait input[type=file]", text)
+    expect(page.locator("#error-image")).to_contain_text("text.png is not a picture")
+
+    page.reload()
+    Image.new("RGB", (300, 300), "grey").save(tmp_path / "wall.png")
+    page.wait_for_selector(GENERATE)
+    page.set_input_files("#portrait input[type=file]", tmp_path / "wall.png")
+    expect(page.locator("#error-image")).to_contain_text("No face found")
+
+    page.locator(EXAMPLE).first.click()
+    page.wait_for_selector("#portrait-card .em-chosen")
+    expect(page.locator("#error-image")).to_have_count(0)
+
+
+def test_two_faces_are_both_drawn_and_a_notice_says_who_speaks(server: Server, visitor: Visitor, tmp_path: Path):
+    wide = Image.linear_gradient("L").resize((900, 300)).convert("RGB")
+    wide.save(tmp_path / "two.png")
+    page = visitor(server.address)
+    page.set_input_files("#portrait input[type=file]", tmp_path / "two.png")
+    expect(page.locator("#portrait-card .em-face")).to_have_count(2)
+    expect(page.locator("#portrait-card .em-chosen")).to_have_count(1)
+    expect(page.locator("#portrait-card")).to_contain_text("the larger one speaks")
+
+
+def test_a_bad_setting_opens_the_settings_and_is_said_there(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    page.locator(EXAMPLE).first.click()
+    page.wait_for_selector("#portrait-card .em-chosen")
+    page.click("#settings button.label-wrap")
+    page.fill("#setting-phda_audio_low input[type=number]", "900")
+    page.fill("#setting-phda_audio_high input[type=number]", "100")
+    page.locator("#setting-phda_audio_high input[type=number]").blur()
+    page.click(GENERATE)
+    expect(page.locator("#error-setting-phda_audio_low")).to_contain_text("swap them")
+    expect(page.locator(".em-empty")).to_be_visible()
+
+
+def test_nothing_is_asked_of_another_host_and_no_script_fails(server: Server, chromium: "sync_api.Browser"):
+    context = chromium.new_context()
+    page = context.new_page()
+    asked: list[str] = []
+    broken: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("response", lambda answer: broken.append(answer.url) if answer.status >= 400 else None)
+    page.goto(server.address)
+    start_from_example(page)
+    video_state(page)
+    context.close()
+    assert [url for url in asked if not url.startswith((server.address, "data:", "blob:"))] == []
+    assert broken == []
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(server: Server, visitor: Visitor):
+    page = visitor(server.address, viewport={"width": 390, "height": 844}, color_scheme="dark")
+    start_from_example(page)
+    video_state(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_after_a_kill_the_open_page_offers_the_job_again(tmp_path: Path, examples: Path, visitor: Visitor):
+    server = small_server(tmp_path, examples, pause_s=0.6)
+    with serving(*server.command, port=server.port, log=server.log):
+        page = visitor(server.address)
+        start_from_example(page)
+        job_is_sampling(page)
+    with serving(*server.command[:-1], "0.1", port=server.port, log=server.log):
+        page.wait_for_selector(".em-ended.em-interrupted")
+        page.click("#talking-head-again")
+        assert video_state(page)["width"] == 512

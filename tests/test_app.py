@@ -1,0 +1,149 @@
+"""The launcher: what is wrong is said in one line, the page is up before anything heavy is, and a real job runs."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+import app
+from engine.media.video import probe
+
+ROOT = Path(__file__).parents[1]
+START_S = 90.0
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--port", "abc"], "1 to 65535"),
+        (["--port", "0"], "1 to 65535"),
+        (["--port", "70000"], "1 to 65535"),
+        (["--auth", "nobody"], "USER:PASSWORD"),
+        (["--auth", ":secret"], "USER:PASSWORD"),
+        (["--colour", "red"], "--colour"),
+        (["--model", "huge"], "Unknown model 'huge'"),
+        (["--host", "203.0.113.7"], "203.0.113.7"),
+    ],
+)
+def test_a_wrong_flag_is_one_line_and_two(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]):
+    assert exit_code(flags) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert words in said
+
+
+def test_a_port_in_use_is_one_line_and_two(taken_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert exit_code(["--port", str(taken_port), "--data", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert str(taken_port) in said and "--port" in said
+
+
+def test_a_data_folder_that_cannot_be_made_is_one_line_and_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "file").touch()
+    assert exit_code(["--port", str(free_port()), "--data", str(tmp_path / "file" / "data")]) == 2
+    assert "--data" in capsys.readouterr().err
+
+
+def test_the_page_is_composed_without_anything_heavy():
+    code = (
+        "import sys, app; from studio.ui import build_page; app.LocalEngine('nano').ports(); "
+        "print([name for name in ('torch', 'mediapipe', 'cv2', 'diffusers', 'librosa') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory, nano_folder: Path) -> Iterator[str]:
+    """The real studio with a nano model of random weights."""
+    port, data = free_port(), tmp_path_factory.mktemp("data")
+    command = [sys.executable, "app.py", "--port", str(port), "--model", str(nano_folder), "--data", str(data)]
+    log = data / "log.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=os.environ | {"TERM": "dumb"})
+    try:
+        wait_for_answer(port, process, log)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def test_the_endpoint_makes_a_video_with_the_settings_it_was_given(address: str, portrait: Path, voice: Path):
+    client = Client(address, verbose=False)
+    video, record = client.predict(
+        image=handle_file(portrait),
+        audio=handle_file(voice),
+        seed=5,
+        sampling_steps=2,
+        guidance_audio=1.5,
+        api_name="/generate_talking_head",
+    )
+    info = probe(video if isinstance(video, str) else video["video"])
+    assert (info.width_px, info.height_px, info.num_frames) == (512, 600, 32)
+    assert info.audio_sample_rate_hz is not None
+    settings = record["request"]["settings"]
+    assert (record["request"]["seed"], settings["sampling"]["steps"], settings["guidance"]["audio"]) == (5, 2, 1.5)
+
+
+def test_the_endpoint_says_what_is_wrong_in_our_words(address: str, portrait: Path, voice: Path, tmp_path: Path):
+    client = Client(address, verbose=False)
+    text = tmp_path / "text.png"
+    text.write_text("not a picture")
+    with pytest.raises(AppError, match=r"text\.png is not a picture"):
+        client.predict(image=handle_file(text), audio=handle_file(voice), api_name="/generate_talking_head")
+    with pytest.raises(AppError, match="is a picture"):
+        client.predict(image=handle_file(portrait), audio=handle_file(portrait), api_name="/generate_talking_head")
+
+
+def test_the_data_folder_serves_one_studio_at_a_time(address: str, tmp_path_factory: pytest.TempPathFactory):
+    data = next(path for path in tmp_path_factory.getbasetemp().glob("data*") if (path / "studio.lock").exists())
+    command = [sys.executable, "app.py", "--port", str(free_port()), "--data", str(data)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=START_S)
+    assert done.returncode == 2
+    assert re.fullmatch(r"app\.py: Another studio uses the data folder .*\n", done.stderr)
+
+
+def exit_code(flags: list[str]) -> int:
+    try:
+        return app.main(flags)
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+
+
+def free_port() -> int:
+    with socket.socket() as probe_socket:
+        probe_socket.bind(("127.0.0.1", 0))
+        return probe_socket.getsockname()[1]
+
+
+def wait_for_answer(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+        else:
+            return
+    raise AssertionError(f"no answer in {START_S} s: {log.read_text()}")
