@@ -163,3 +163,13 @@ def test_a_file_is_refused_before_torch_is_even_imported(tmp_path: Path, voice: 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_doctors_verdict_agrees_with_its_findings(capsys: pytest.CaptureFixture):
+    code = main(["doctor"])
+    *findings, verdict = capsys.readouterr().out.strip().splitlines()
+    assert {line.split()[0] for line in findings} <= {"ok", "MISSING"}
+    missing = sum(line.startswith("MISSING") for line in findings)
+    assert code == (1 if missing else 0)
+    assert (str(missing) if missing else "Everything") in verdict
+    assert any(line.startswith("ok") and "torch" in line for line in findings)
