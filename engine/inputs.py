@@ -61,15 +61,6 @@ def read_inputs(request: GenerationRequest) -> Inputs:
     )
 
 
-def locate_face(image: Path) -> tuple[tuple[float, float, float, float], str | None]:
-    """The box of the face that would speak, fractions xyxy of the upright picture, and a notice if there are several.
-
-    Raises UserError if the file is no usable picture and FaceNotFound if no face is in it.
-    """
-    face, notice = find_face(read_picture(image))
-    return face.box, notice
-
-
 def file_sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file."""
     with path.open("rb") as file:

@@ -19,7 +19,7 @@ from engine.model.face_motion import FaceMotion, FaceReference
 from engine.model.face_warp import FaceWarp
 from engine.model.nano import NanoModel
 from engine.preview import FacePreview
-from engine.progress import ProgressMeter
+from engine.progress import ProgressMeter, Stage
 from engine.records import METADATA_KEY, GenerationRecord
 from engine.request import GenerationRequest
 from engine.sampling.denoise import Conditions, denoise
@@ -145,13 +145,13 @@ def _prompt_notices(model: NanoModel, request: GenerationRequest) -> list[str]:
     return notices
 
 
-def _expected_s(model: NanoModel, inputs: Inputs, settings: Settings) -> dict:
-    """Seconds of the stages on two cores, from the clip's length and size, for the progress bar."""
+def _expected_s(model: NanoModel, inputs: Inputs, settings: Settings) -> dict[Stage, float]:
+    """Seconds of the stages, as measured with the bundled model, from the clip's length and size."""
     branches = len(coefficients(settings.guidance, 0, settings.sampling.steps))
-    tokens = to_latent_frames(next_valid_length(inputs.num_frames)) * branches * settings.sampling.steps
+    latents = to_latent_frames(next_valid_length(inputs.num_frames)) * branches * settings.sampling.steps
     megapixels = inputs.picture.shape[0] * inputs.picture.shape[1] / 1e6
     return {
         "encoding": 0.1 + 0.001 * inputs.num_frames,
-        "sampling": 0.002 * tokens,
+        "sampling": 0.0023 * latents / WORKERS,
         "decoding": (0.006 + 0.02 * megapixels) * inputs.num_frames,
     }

@@ -36,6 +36,8 @@ class Session:
 
     def warm_up(self, model: str = "nano") -> None:
         """Load `model` (a name or a folder) now, so that the first job need not. Raises UserError if it cannot be."""
+        import engine.pipeline  # noqa: F401 - takes seconds
+
         with self._lock:
             self._load(model)
 
@@ -46,7 +48,8 @@ class Session:
         (`Cancelled`, to stop); in either case nothing is left under the asked name.
         """
         with self._lock:
-            meter = ProgressMeter(on_progress, EXPECTED_S)
+            loaded = find_variant(request.model).folder.resolve() in self._models
+            meter = ProgressMeter(on_progress, EXPECTED_S | ({"loading": 0.0} if loaded else {}))
             meter.report("reading", 0, 1)
             from engine.inputs import read_inputs
 

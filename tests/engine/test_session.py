@@ -10,7 +10,9 @@ import soundfile
 from PIL import Image
 
 from engine.errors import Cancelled, FaceNotFound, UserError
-from engine.inputs import SILENCE_NOTICE, locate_face
+from engine.inputs import SILENCE_NOTICE
+from engine.media.face import find_face
+from engine.media.picture import read_picture
 from engine.media.video import probe, read_video_frames
 from engine.progress import STAGES, Progress
 from engine.records import GenerationRecord, read_record
@@ -136,16 +138,16 @@ def test_silent_audio_is_said(session: Session, ask, tmp_path: Path):
 
 
 def test_of_two_faces_the_larger_speaks_and_it_is_said(session: Session, ask, portrait: Path, tmp_path: Path):
-    face = Image.open(portrait)
+    person = Image.open(portrait)
     both = Image.new("RGB", (912, 600), "grey")
-    both.paste(face.resize((400, 468)), (0, 60))
-    both.paste(face, (400, 0))
+    both.paste(person.resize((400, 468)), (0, 60))
+    both.paste(person, (400, 0))
     both.save(tmp_path / "both.png")
-    box, notice = locate_face(tmp_path / "both.png")
-    assert box[0] > 400 / 912 and notice and "2 faces" in notice
+    face, notice = find_face(read_picture(tmp_path / "both.png"))
+    assert face.box[0] > 400 / 912 and notice and "2 faces" in notice
     record = session.generate(ask(image=tmp_path / "both.png"))
     assert record.notices == (notice,)
-    assert record.face_box == box
+    assert record.face_box == face.box
 
 
 def test_a_bad_file_is_found_before_a_bad_model(ask, tmp_path: Path):
