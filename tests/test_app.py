@@ -73,11 +73,16 @@ def test_the_page_is_composed_without_anything_heavy():
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory, nano_folder: Path) -> Iterator[str]:
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def address(data_folder: Path, nano_folder: Path) -> Iterator[str]:
     """The real studio with a nano model of random weights."""
-    port, data = free_port(), tmp_path_factory.mktemp("data")
-    command = [sys.executable, "app.py", "--port", str(port), "--model", str(nano_folder), "--data", str(data)]
-    log = data / "log.txt"
+    port = free_port()
+    command = [sys.executable, "app.py", "--port", str(port), "--model", str(nano_folder), "--data", str(data_folder)]
+    log = data_folder / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=os.environ | {"TERM": "dumb"})
     try:
@@ -115,9 +120,16 @@ def test_the_endpoint_says_what_is_wrong_in_our_words(address: str, portrait: Pa
         client.predict(image=handle_file(portrait), audio=handle_file(portrait), api_name="/generate_talking_head")
 
 
-def test_the_data_folder_serves_one_studio_at_a_time(address: str, tmp_path_factory: pytest.TempPathFactory):
-    data = next(path for path in tmp_path_factory.getbasetemp().glob("data*") if (path / "studio.lock").exists())
-    command = [sys.executable, "app.py", "--port", str(free_port()), "--data", str(data)]
+def test_the_job_store_cannot_be_fetched_by_its_path(address: str, data_folder: Path):
+    assert (data_folder / "jobs.sqlite").exists()
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{address}gradio_api/file={data_folder / 'jobs.sqlite'}", timeout=10)
+    assert refused.value.code == 403
+
+
+@pytest.mark.usefixtures("address")
+def test_the_data_folder_serves_one_studio_at_a_time(data_folder: Path):
+    command = [sys.executable, "app.py", "--port", str(free_port()), "--data", str(data_folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=START_S)
     assert done.returncode == 2
     assert re.fullmatch(r"app\.py: Another studio uses the data folder .*\n", done.stderr)
