@@ -16,6 +16,7 @@ from engine.media.video import check_writable
 from engine.request import GenerationRequest
 from engine.variants import FPS, find_variant
 
+SOUNDTRACK_RATE_HZ = 48_000
 SILENCE_NOTICE = "The audio is silent: the lips stay closed and the face only blinks and moves a little."
 
 
@@ -26,6 +27,9 @@ class Inputs:
     picture: np.ndarray
     face: Face
     wave: np.ndarray
+    """The voice as the model hears it, float32 mono at 16 kHz."""
+    soundtrack: np.ndarray
+    """The voice as the video carries it, float32 mono at SOUNDTRACK_RATE_HZ."""
     num_frames: int
     """Video frames as long as the sound, at 25 per second."""
     image_sha256: str
@@ -54,6 +58,7 @@ def read_inputs(request: GenerationRequest) -> Inputs:
         picture=even,
         face=face,
         wave=wave,
+        soundtrack=read_audio(request.audio, sample_rate_hz=SOUNDTRACK_RATE_HZ, max_s=variant.max_audio_s),
         num_frames=max(1, round(len(wave) / SAMPLE_RATE_HZ * FPS)),
         image_sha256=file_sha256(request.image),
         audio_sha256=file_sha256(request.audio),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.inputs import Inputs
+from engine.inputs import SOUNDTRACK_RATE_HZ, Inputs
 from engine.media.video import VideoWriter
 from engine.model.face_motion import FaceMotion, FaceReference
 from engine.model.face_warp import FaceWarp
@@ -45,7 +45,14 @@ def animate(model: NanoModel, inputs: Inputs, request: GenerationRequest, meter:
     meter.expect(_expected_s(model, inputs, request.settings))
     meter.report("encoding", 0, 1)
     reference = model.autoencoder.reference(inputs.picture, inputs.face.landmarks_px)
-    conditions = encode_conditions(model, inputs, reference, request)
+    conditions = encode_conditions(
+        model,
+        reference,
+        inputs.wave,
+        inputs.num_frames,
+        prompt=request.prompt,
+        negative_prompt=request.settings.negative_prompt,
+    )
     latents = _sample(model, conditions, reference, request, meter)
     meter.report("decoding", 0, inputs.num_frames)
     motion = model.autoencoder.decode_motion(latents, reference)
@@ -65,7 +72,14 @@ def animate(model: NanoModel, inputs: Inputs, request: GenerationRequest, meter:
     )
     # The stored record has no times, so that the same request gives the same file.
     metadata = {METADATA_KEY: record.model_dump_json(exclude={"seconds"})}
-    with VideoWriter(request.out, (width, height), FPS, inputs.wave, metadata=metadata) as writer:
+    with VideoWriter(
+        request.out,
+        (width, height),
+        FPS,
+        inputs.soundtrack,
+        sample_rate_hz=SOUNDTRACK_RATE_HZ,
+        metadata=metadata,
+    ) as writer:
         for index, frame in enumerate(_frames(reference, motion, inputs.num_frames)):
             writer.write(frame)
             meter.report("decoding", index + 1, inputs.num_frames)
@@ -75,16 +89,22 @@ def animate(model: NanoModel, inputs: Inputs, request: GenerationRequest, meter:
 
 @torch.inference_mode()
 def encode_conditions(
-    model: NanoModel, inputs: Inputs, reference: FaceReference, request: GenerationRequest
+    model: NanoModel,
+    reference: FaceReference,
+    wave: np.ndarray,
+    num_frames: int,
+    *,
+    prompt: str = "",
+    negative_prompt: str = "",
 ) -> Conditions:
     """What the transformer is told about the clip: picture, words and voice, as features.
 
-    The clip is generated to the next 4n + 1 frames, with silence behind the voice.
+    `wave` float32 [n] at 16 kHz. The clip is generated to the next 4n + 1 frames, with silence behind the voice.
     """
-    num_frames = next_valid_length(inputs.num_frames)
+    num_frames = next_valid_length(num_frames)
     still = model.autoencoder.encode_reference(reference)
     # Together, so that both are padded to one length.
-    text, negative_text = model.encode_text([request.prompt, request.settings.negative_prompt]).split(1)
+    text, negative_text = model.encode_text([prompt, negative_prompt]).split(1)
     return Conditions(
         reference=still,
         known=image_to_video(still, num_frames),
@@ -92,7 +112,7 @@ def encode_conditions(
         text=text,
         negative_text=negative_text,
         image=model.encode_image(reference),
-        audio=model.encode_audio(inputs.wave, num_frames),
+        audio=model.encode_audio(wave, num_frames),
     )
 
 

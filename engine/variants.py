@@ -48,7 +48,7 @@ NANO = Variant(
     tasks=("talking-head",),
     max_audio_s=600.0,
     default_settings=Settings(
-        sampling=SamplingSettings(steps=8, solver="euler", shift=1.0),
+        sampling=SamplingSettings(steps=8, solver="unipc", shift=3.0),
         guidance=GuidanceSettings(text=1.0, audio=2.0),
     ),
 )

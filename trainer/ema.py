@@ -32,6 +32,5 @@ class EMA:
 
     def load_state_dict(self, state: dict[str, Tensor | int]) -> None:
         """From a checkpoint of the same model."""
-        state = dict(state)
-        self.steps = int(state.pop("steps"))
-        self.shadow = state
+        self.steps = int(state["steps"])
+        self.shadow = {name: weight for name, weight in state.items() if isinstance(weight, Tensor)}

@@ -134,7 +134,7 @@ def _lips(upper_y: float, lower_y: float, corner: tuple[float, float]) -> dict[i
     return anchors
 
 
-def _jaw() -> dict[int, tuple[float, float]] | np.ndarray:
+def _jaw() -> np.ndarray:
     down = JAW_OPEN * JAW_SHARE_DOWN
     anchors = _still(UPPER_FACE, EYES[0][0], EYES[0][1], EYES[1][0], EYES[1][1])
     anchors |= _lips(down - JAW_OPEN, down, (-0.012, 0.25 * down))

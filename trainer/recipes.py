@@ -53,7 +53,7 @@ class SFTRecipe:
 
 def nano() -> SFTRecipe:
     """The bundled model."""
-    return SFTRecipe(name="nano", steps=5500)
+    return SFTRecipe(name="nano", steps=4000)
 
 
 RECIPES = {"nano": nano}

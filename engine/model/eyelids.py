@@ -75,9 +75,7 @@ def _draw_rows(canvas: skia.Canvas, rows: list[tuple[np.ndarray, np.ndarray, flo
     points = [skia.Point(x, y) for place, _, _ in rows for x, y in place.tolist()]
     ends = [0.0, 0.7] + [1.0] * (columns - 4) + [0.7, 0.0]
     colours = [
-        colour(rgb, alpha * shown * end)
-        for _, tones, alpha in rows
-        for rgb, end in zip(tones, ends, strict=True)
+        colour(rgb, alpha * shown * end) for _, tones, alpha in rows for rgb, end in zip(tones, ends, strict=True)
     ]
     indices = [k for r in range(len(rows) - 1) for c in range(columns - 1) for a in (r * columns + c,)
                for k in (a, a + 1, a + columns, a + 1, a + columns + 1, a + columns)]  # fmt: skip

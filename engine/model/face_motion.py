@@ -157,7 +157,8 @@ def _control_points(shapes: np.ndarray) -> Tensor:
 
 def _cells() -> tuple[list[int], list[int]]:
     """Cells of the points in the order of CONTROL_POINTS, and those of the slots, on the flattened 8x8 grid."""
-    point_cells, slot_cells = [], []
+    point_cells: list[int] = []
+    slot_cells: list[int] = []
     for group, (_, points) in enumerate(POINT_GROUPS):
         row, column = divmod(group, GRID // 2)
         for index, point in enumerate(points):

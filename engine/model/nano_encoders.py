@@ -36,6 +36,9 @@ class NanoAudioEncoder(nn.Module):
     that the preview projection's unordered tokens would lose with so small an encoder.
     """
 
+    mel_bank: Tensor
+    window: Tensor
+
     def __init__(self, channels: int = 128) -> None:
         super().__init__()
         bank = librosa.filters.mel(sr=SAMPLE_RATE_HZ, n_fft=512, n_mels=MEL_BANDS, fmin=60, fmax=7600)

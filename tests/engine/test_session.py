@@ -10,7 +10,7 @@ import soundfile
 from PIL import Image
 
 from engine.errors import Cancelled, FaceNotFound, UserError
-from engine.inputs import SILENCE_NOTICE
+from engine.inputs import SILENCE_NOTICE, SOUNDTRACK_RATE_HZ
 from engine.media.face import find_face
 from engine.media.picture import read_picture
 from engine.media.video import probe, read_video_frames
@@ -61,7 +61,7 @@ def test_the_video_is_as_long_as_the_sound_and_as_large_as_the_picture(
     assert video.num_frames == record.num_frames
     assert abs(video.num_frames - sound.duration * 25) <= 1
     assert (video.width_px, video.height_px, video.fps) == (*Image.open(portrait).size, 25)
-    assert video.audio_sample_rate_hz == RATE_HZ
+    assert video.audio_sample_rate_hz == SOUNDTRACK_RATE_HZ
 
 
 def test_the_file_carries_its_record(job: tuple[GenerationRecord, list]):

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from engine.errors import UserError
 from engine.model.face_motion import FaceReference
 from engine.model.nano import NanoModel
-from engine.sampling.denoise import Conditions, denoise
-from engine.sampling.tasks import image_to_video, next_valid_length, reference_slot
+from engine.pipeline import encode_conditions
+from engine.sampling.denoise import denoise
 from engine.settings import Settings
 from engine.variants import FPS, NANO
 from trainer.faces import mean_face, random_face
@@ -52,8 +51,16 @@ def aperture_r(model: NanoModel, settings: Settings, track: Track, seed: int) ->
     """Generate the motion of a random face that says `track`; r of its inner lips' distance and the true aperture."""
     reference = synthetic_reference(model, seed)
     true = track.curves[:, 0]
-    shapes = generate_shapes(model, settings, reference, track.wave, len(true), seed)
-    aperture = (shapes[:, _LOWER, 1] - shapes[:, _UPPER, 1]).mean(1)
+    latents = denoise(
+        model.transformer,
+        encode_conditions(model, reference, track.wave, len(true)),
+        settings,
+        window_latent_frames=model.window_latent_frames,
+        seed=seed,
+        watch=lambda done, clean: None,
+    )
+    landmarks = model.autoencoder.decode_motion(latents, reference).landmarks_px[: len(true)]
+    aperture = (landmarks[:, _LOWER, 1] - landmarks[:, _UPPER, 1]).mean(1)
     return float(np.corrcoef(aperture, true)[0, 1])
 
 
@@ -62,31 +69,3 @@ def synthetic_reference(model: NanoModel, seed: int) -> FaceReference:
     face = mean_face().copy()
     face[:, :2] = random_face(np.random.default_rng([_SEED, seed]))
     return model.autoencoder.reference(np.zeros((2, 2, 3), np.uint8), face * 1000)
-
-
-@torch.inference_mode()
-def generate_shapes(
-    model: NanoModel, settings: Settings, reference: FaceReference, wave: np.ndarray, frames: int, seed: int
-) -> np.ndarray:
-    """The landmarks [frames, 468, 3] that the model makes of `wave`, in pixels."""
-    num_frames = next_valid_length(frames)
-    still = model.autoencoder.encode_reference(reference)
-    words = model.encode_text(["", ""])
-    conditions = Conditions(
-        reference=still,
-        known=image_to_video(still, num_frames),
-        slot=reference_slot(still),
-        text=words[:1],
-        negative_text=words[1:],
-        image=model.encode_image(reference),
-        audio=model.encode_audio(wave, num_frames),
-    )
-    latents = denoise(
-        model.transformer,
-        conditions,
-        settings,
-        window_latent_frames=model.window_latent_frames,
-        seed=seed,
-        watch=lambda done, clean: None,
-    )
-    return model.autoencoder.decode_motion(latents, reference).landmarks_px[:frames]
