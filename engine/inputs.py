@@ -4,11 +4,13 @@ Torch-free. Knows nothing about models beyond the variant's limits; every bad fi
 """
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from engine.errors import UserError
 from engine.media.audio import SAMPLE_RATE_HZ, is_silent, read_audio
 from engine.media.face import Face, find_face
 from engine.media.picture import even_size, read_picture
@@ -40,6 +42,7 @@ class Inputs:
 def read_inputs(request: GenerationRequest) -> Inputs:
     """Read and check the files of `request`, and that its output can be written. Raises UserError, names the field."""
     check_writable(request.out)
+    _check_not_an_input(request)
     variant = find_variant(request.model)
     picture = read_picture(request.image)
     wave = read_audio(request.audio, max_s=variant.max_audio_s)
@@ -64,6 +67,13 @@ def read_inputs(request: GenerationRequest) -> Inputs:
         audio_sha256=file_sha256(request.audio),
         notices=tuple(notices),
     )
+
+
+def _check_not_an_input(request: GenerationRequest) -> None:
+    """The video appears under its name by replacing what was there: never the user's own picture or sound."""
+    for path in (request.image, request.audio):
+        if os.path.exists(path) and os.path.exists(request.out) and request.out.samefile(path):
+            raise UserError(f"The video would replace {path}, which it is made from; give another output name.", "out")
 
 
 def file_sha256(path: Path) -> str:

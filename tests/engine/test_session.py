@@ -150,6 +150,27 @@ def test_of_two_faces_the_larger_speaks_and_it_is_said(session: Session, ask, po
     assert record.face_box == face.box
 
 
+@pytest.mark.parametrize("field", ["image", "audio"])
+def test_the_video_never_replaces_what_it_is_made_from(
+    session: Session, ask, *, portrait: Path, voice: Path, tmp_path: Path, field: str
+):
+    own = tmp_path / "mine.mp4"
+    shutil.copy(portrait if field == "image" else voice, own)
+    before = own.read_bytes()
+    (tmp_path / "link.mp4").symlink_to(own)
+    for out in (own, tmp_path / "link.mp4"):
+        with pytest.raises(UserError, match="would replace") as caught:
+            session.generate(ask(**{field: own, "out": out}))
+        assert caught.value.field == "out"
+    assert own.read_bytes() == before
+
+
+def test_a_long_name_in_wide_letters_is_written(session: Session, ask, tmp_path: Path):
+    out = tmp_path / f"{'語' * 80}.mp4"
+    session.generate(ask(out=out))
+    assert list(tmp_path.iterdir()) == [out]
+
+
 def test_a_bad_file_is_found_before_a_bad_model(ask, tmp_path: Path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "nano.json").write_text("{}")
