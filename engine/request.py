@@ -32,6 +32,10 @@ class GenerationRequest(BaseModel):
     def _is_a_file_name(cls, path: Path) -> Path:
         if "\0" in str(path):
             raise ValueError("a file name cannot hold a null character")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a file name must be UTF-8, or the record cannot keep it; rename the file") from None
         return path
 
     @field_validator("out")
@@ -81,7 +85,10 @@ def _put(settings: dict[str, Any], name: str, value: Any) -> None:
     section: Any = settings
     for key in path:
         section = section.get(key) if isinstance(section, dict) else None
-    if not isinstance(section, dict) or last not in section or isinstance(section[last], dict):
+    if isinstance(section, dict) and isinstance(section.get(last), dict):
+        inside = ", ".join(f"{name}.{key}" for key in flatten(section[last]))
+        raise UserError(f"{name} is a group of settings ({inside}), got {str(value)[:60]!r}: set one of them.", name)
+    if not isinstance(section, dict) or last not in section:
         raise UserError(f"Unknown setting {name!r}: settings are {', '.join(flatten(Settings().model_dump()))}.", name)
     section[last] = value
 

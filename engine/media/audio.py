@@ -48,7 +48,7 @@ def read_audio(
     above `max_s`; the upper limit is checked on the header before decoding, and again while decoding.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # also where the name is too long to ask for
         raise UserError(f"The audio {path} does not exist; check the path.", field)
     if not path.is_file():
         raise UserError(f"{path} is a folder, not a sound; give the path of a {FORMATS_FOR_PEOPLE} file.", field)

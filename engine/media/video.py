@@ -8,6 +8,7 @@ whole: until then the data lie beside it under a hidden temporary name, which is
 """
 
 import errno
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,14 +48,16 @@ def check_writable(path: str | Path, *, field: str = "out") -> None:
     path = Path(path)
     if path.suffix.lower() != ".mp4":
         raise UserError(f"The output is written as mp4; give a name that ends in .mp4 instead of {path.name}.", field)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; give the name of the file to write.", field)
-    if not path.parent.is_dir():
-        raise UserError(f"The output folder {path.parent} does not exist; create it or choose another.", field)
     try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder; give the name of the file to write.", field)
+        if not path.parent.is_dir():
+            raise UserError(f"The output folder {path.parent} does not exist; create it or choose another.", field)
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(f"The output name {path.name[:40]}… is too long; give a shorter one.", field) from None
         raise UserError(
             f"The output folder {path.parent} cannot be written ({error.strerror}); choose another.", field
         ) from None
@@ -91,7 +94,7 @@ class VideoWriter:
 
     def __enter__(self) -> Self:
         with tempfile.NamedTemporaryFile(
-            dir=self.path.parent, prefix=f".{self.path.stem[:100]}.", suffix=".partial", delete=False
+            dir=self.path.parent, prefix=f".{self.path.stem[:40]}.", suffix=".partial", delete=False
         ) as temporary:
             self._temporary = Path(temporary.name)
         # The default mode of a temporary file is private; the finished video is an ordinary file.
@@ -219,7 +222,7 @@ def probe(path: str | Path, *, field: str = "video") -> VideoInfo:
 
 def _open(path: str | Path, field: str) -> av.container.InputContainer:
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # also where the name is too long to ask for
         raise UserError(f"The video {path} does not exist; check the path.", field)
     try:
         container = av.open(str(path), options=OPEN_OPTIONS)

@@ -113,6 +113,13 @@ BAD_INPUT = {
     "an output folder that does not exist": ("--out", lambda folder: str(folder / "nowhere" / "out.mp4"), "folder"),
     "an output folder that is a file": ("--out", lambda folder: f"{__file__}/out.mp4", "folder"),
     "an output that is no mp4": ("--out", given("out.gif"), ".mp4"),
+    "an output whose name is too long": (
+        "--out",
+        lambda folder: str(folder / "output" / f"{'a' * 300}.mp4"),
+        "too long",
+    ),
+    "a picture whose name is too long": ("--image", given("a" * 300), "does not exist"),
+    "a sound whose name is too long": ("--audio", given("a" * 300), "does not exist"),
     "0 steps": ("--steps", given("0"), "1"),
     "an unknown model": ("--model", given("huge"), "huge"),
     "an unknown task": ("--task", given("sing"), "talking-head"),
@@ -120,6 +127,19 @@ BAD_INPUT = {
     "a settings file that does not exist": ("--settings", given("nowhere.json"), "nowhere.json"),
     "a settings file that is no JSON": ("--settings", write_bytes("bad.json", b"{"), "JSON"),
     "a settings file with a list": ("--settings", write_bytes("list.json", b"[1]"), "object"),
+    "a settings file with an unknown setting": (
+        "--settings",
+        write_bytes("s.json", b'{"guidance": {"a": 1}}'),
+        "guidance.a",
+    ),
+    "a settings file with NaN": ("--settings", write_bytes("s.json", b'{"guidance": {"audio": NaN}}'), "finite"),
+    "a settings file with a word for a group": ("--settings", write_bytes("s.json", b'{"guidance": "much"}'), "group"),
+    "a settings file with a word for a number": (
+        "--settings",
+        write_bytes("s.json", b'{"guidance": {"audio": "much"}}'),
+        "number",
+    ),
+    "a negative seed": ("--seed", given("-1"), "greater"),
     "a seed that is no number": ("--seed", given("lucky"), "seed"),
 }
 

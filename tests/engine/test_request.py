@@ -41,7 +41,7 @@ def test_a_request_survives_its_own_json():
         ({}, {"guidance.audio": float("nan")}, "guidance.audio", "finite"),
         ({}, {"guidance.audio": "inf"}, "guidance.audio", "finite"),
         ({}, {"guidance.loudness": 1}, "guidance.loudness", "Unknown setting"),
-        ({}, {"guidance": 1}, "guidance", "Unknown setting"),
+        ({}, {"guidance": 1}, "guidance", "guidance.audio"),
         ({}, {"phda.audio.low": 900, "phda.audio.high": 100}, "phda.audio", "swap"),
         ({}, {"phda.audio.high": 1001}, "phda.audio.high", "1000"),
         ({}, {"phda.enabled": "perhaps"}, "phda.enabled", "boolean"),
@@ -52,8 +52,12 @@ def test_a_request_survives_its_own_json():
         ({"out": "out.avi"}, {}, "out", ".mp4"),
         ({"image": None}, {}, "image", "path"),
         ({"image": "a\0b"}, {}, "image", "null"),
+        ({"image": "caf\udce9.png"}, {}, "image", "UTF-8"),
+        ({"prompt": "caf\udce9"}, {}, "prompt", "unicode"),
         ({"colour": "red"}, {}, "colour", "not permitted"),
-        ({"settings": {"sampling": 5}}, {}, "sampling", "Unknown setting"),
+        ({"settings": {"sampling": 5}}, {}, "sampling", "group"),
+        ({"settings": {"phda": {"audio": None}}}, {}, "phda.audio", "phda.audio.low"),
+        ({"settings": {"audio_scale": {"low": 1}}}, {}, "audio_scale.low", "Unknown setting"),
     ],
 )
 def test_a_bad_value_is_refused_beside_its_field(values: dict, overrides: dict, field: str, words: str):
