@@ -5,7 +5,7 @@ Pictures are uint8 arrays [H, W, 3] in sRGB; EXIF rotation is already applied, s
 """
 
 import io
-import warnings
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from engine.errors import UserError
 
 pillow_heif.register_heif_opener()
-# The size is checked here, against our own limit and with our own words.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# The size is checked here, before anything is decoded, against our own limit and with our own words.
+Image.MAX_IMAGE_PIXELS = None
 
 # A whitelist: some of Pillow's other formats start programs or follow references to further files.
 FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF", "BMP", "GIF", "PPM")
@@ -35,7 +35,7 @@ def read_picture(
     `min_side_px` or above `max_side_px`, and 32-bit or floating-point pixels, whose white point is not known.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):  # also where the name is too long to ask for
         raise UserError(f"The picture {path} does not exist; check the path.", field)
     if not path.is_file():
         raise UserError(f"{path} is a folder, not a picture; give the path of a {FORMATS_FOR_PEOPLE} file.", field)
@@ -50,10 +50,6 @@ def read_picture(
         raise UserError(
             f"{path.name} is not a picture that can be read; use a {FORMATS_FOR_PEOPLE} file.", field
         ) from None
-    except Image.DecompressionBombError:
-        raise UserError(
-            f"{path.name} has too many pixels; at most {max_side_px} px a side is accepted, make it smaller.", field
-        ) from None
     except PermissionError:
         raise UserError(f"{path} may not be read; change its permissions or copy it elsewhere.", field) from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on broken data
@@ -66,7 +62,7 @@ def is_picture(path: Path) -> bool:
     try:
         with Image.open(path, formats=FORMATS):
             return True
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except (OSError, SyntaxError, ValueError):
         return False
 
 
