@@ -33,7 +33,6 @@ class LocalEngine:
         self._model = model
         self._session = Session()
         self._readiness = Readiness(ready=False)
-        self._face_lock = threading.Lock()
 
     def ports(self) -> EnginePorts:
         """The callables that the page is given."""
@@ -56,19 +55,18 @@ class LocalEngine:
         """The upright picture, small, with its faces. Raises UserError."""
         from PIL import Image
 
-        from engine.media.face import detect_faces, find_face
+        from engine.media.face import find_faces, several_faces_notice
         from engine.media.picture import read_picture
 
         picture = read_picture(path)
-        with self._face_lock:
-            taken, notice = find_face(picture)
-            faces = detect_faces(picture) if notice else [taken]
+        faces = find_faces(picture)
         height_px, width_px = picture.shape[:2]
         thumbnail = Image.fromarray(picture)
         thumbnail.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX))
         file = io.BytesIO()
         thumbnail.save(file, "JPEG", quality=88)
         boxes = tuple(face.box for face in faces)
+        notice = several_faces_notice(faces)
         return PortraitView(file.getvalue(), "image/jpeg", width_px, height_px, boxes, notice)
 
     def view_voice(self, path: Path) -> VoiceView:

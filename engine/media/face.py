@@ -64,8 +64,8 @@ def detect_faces(picture: np.ndarray) -> list[Face]:
     return [Face(landmarks_px, face_box(landmarks_px, picture.shape)) for landmarks_px in found]
 
 
-def find_face(picture: np.ndarray, *, field: str = "image") -> tuple[Face, str | None]:
-    """The largest face and, when there are several, a notice that says so. Raises `FaceNotFound(field)`."""
+def find_faces(picture: np.ndarray, *, field: str = "image") -> list[Face]:
+    """At least one face, the largest first. Raises `FaceNotFound(field)`."""
     faces = detect_faces(picture)
     if not faces:
         raise FaceNotFound(
@@ -73,9 +73,20 @@ def find_face(picture: np.ndarray, *, field: str = "image") -> tuple[Face, str |
             "towards the camera, unobscured, and is at least 5 % of the height.",
             field,
         )
+    return faces
+
+
+def several_faces_notice(faces: list[Face]) -> str | None:
+    """What to say where there is more than one face; None where there is not."""
     if len(faces) == 1:
-        return faces[0], None
-    return faces[0], f"{len(faces)} faces found; the {'larger' if len(faces) == 2 else 'largest'} one is taken."
+        return None
+    return f"{len(faces)} faces found; the {'larger' if len(faces) == 2 else 'largest'} one is taken."
+
+
+def find_face(picture: np.ndarray, *, field: str = "image") -> tuple[Face, str | None]:
+    """The largest face and, when there are several, a notice that says so. Raises `FaceNotFound(field)`."""
+    faces = find_faces(picture, field=field)
+    return faces[0], several_faces_notice(faces)
 
 
 def track_face(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
