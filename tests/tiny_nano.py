@@ -9,6 +9,7 @@ from engine.model.nano import NanoModel
 
 DESCRIPTION = {
     "transformer": {
+        "patch_size": (1, 2, 4),
         "num_attention_heads": 2,
         "attention_head_dim": 12,
         "freq_dim": 16,

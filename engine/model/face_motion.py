@@ -1,12 +1,12 @@
 """Nano's autoencoder: a face's motion as a small latent video, shaped like the latents of the released model.
 
-Encoding puts 60 FaceMesh points and 8 slots (head pose, teeth, tongue) of every video frame on an 8x8 grid; a 2x2
-patch, one token of the transformer, is a group of points that belong together, and neighbours on the face are
-neighbours on the grid. The 16 channels are 4 video frames times 4 values: (dx, dy), the position against the mean
-face, so that the model sees who it is and whether the mouth is already open, and (mx, my), the motion against the
-reference picture, which alone are decoded. Frames fold into latents as in Wan: the first alone (repeated x4), then
-every four. Decoding maps the points' motion to all 468 vertices by a ridge map, adds the head's pose, and gives
-places in the picture. Grey is 0. Knows nothing about drawing, which is `engine.model.face_warp`'s.
+Encoding puts 60 FaceMesh points and 8 slots (head pose, teeth, tongue) of every video frame on an 8x8 grid. A group of
+points that belong together takes 2x2 cells, a token of nano's transformer two groups side by side (its patch is 2x4),
+and neighbours on the face are neighbours on the grid. The 16 channels are 4 video frames times 4 values: (dx, dy), the
+position against the mean face, so that the model sees who it is and whether the mouth is already open, and (mx, my),
+the motion against the reference picture, which alone are decoded. Frames fold into latents as in Wan: the first alone
+(repeated x4), then every four. Decoding maps the points' motion to all 468 vertices by a ridge map, adds the head's
+pose, and gives places in the picture. Grey is 0. Knows nothing about drawing, which is `engine.model.face_warp`'s.
 
 Head-normalised frame: the head's rotation taken out, origin between the ears, unit = face height (hairline to chin),
 x to the picture's right, y down, z away from the viewer.
@@ -41,11 +41,11 @@ POINT_GROUPS: tuple[tuple[str, tuple[int, int, int, int]], ...] = (
     ("chin", (152, 176, 400, 18)),
     ("jaw", (172, 136, 365, 397)),
 )
-"""Sixteen groups in reading order on the 4x4 token grid; the slots' group holds no points."""
+"""Sixteen groups in reading order, four in a row; the slots' group holds no points."""
 
 SLOTS = ("yaw", "pitch", "roll", "x", "y", "scale", "teeth", "tongue")
 """Angles in radians, x and y in face heights, scale as a logarithm; all against the reference's pose. In the slots'
-patch cell i holds slot 2i and 2i + 1 as its two values."""
+group cell i holds slot 2i and 2i + 1 as its two values."""
 
 CONTROL_POINTS = np.array([p for _, group in POINT_GROUPS for p in group if p >= 0])
 STABLE_POINTS = np.array([10, 109, 338, 127, 356, 234, 454, 33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 2])

@@ -80,8 +80,8 @@ def snap_inner_lips(picture: np.ndarray, rest_px: np.ndarray, palette: Palette) 
     """How far FaceMesh's inner lip points lie from the lips' true rims, [468, 3] in pixels, zero off the lips.
 
     FaceMesh puts them well inside an open smile. From each point towards the lip's outer rim, pixels that look like
-    teeth or like the dark between are followed; shifts are then evened along
-    the lip, and the points on the lip itself give way in proportion.
+    teeth or like the dark between are followed; shifts are then evened along the lip, and the points on the lip itself
+    give way in proportion.
     """
     shift = np.zeros_like(rest_px)
     steps = np.linspace(0, SNAP_REACH, SNAP_STEPS)[:, None, None]

@@ -19,8 +19,8 @@ from engine.errors import UserError
 from engine.model.face_motion import CHANNELS, FaceMotionAutoencoder, FaceReference
 from engine.model.nano_encoders import NanoAudioEncoder, NanoImageEncoder, NanoTextEncoder
 from engine.model.transformer import EchoMimicTransformer3DModel
+from engine.variants import NANO_DESCRIPTION
 
-DESCRIPTION = "nano.json"
 WEIGHTS = Path("transformer", "diffusion_pytorch_model.safetensors")
 MASK_CHANNELS = 4
 _ENCODERS = ("audio_encoder", "text_encoder", "image_encoder", "autoencoder")
@@ -59,7 +59,7 @@ class NanoModel(nn.Module):
     def load(cls, folder: Path) -> "NanoModel":
         """Read the model in `folder`. Raises UserError where the folder does not hold one, whole."""
         try:
-            model = cls(json.loads((folder / DESCRIPTION).read_text()))
+            model = cls(json.loads((folder / NANO_DESCRIPTION).read_text()))
             model.transformer.load_state_dict(load_file(folder / WEIGHTS))
             for name in _ENCODERS:
                 model.get_submodule(name).load_state_dict(load_file(folder / f"{name}.safetensors"))
@@ -78,7 +78,7 @@ class NanoModel(nn.Module):
         self.transformer.save_pretrained(folder / "transformer")
         for name in _ENCODERS:
             save_file(self.get_submodule(name).state_dict(), folder / f"{name}.safetensors")
-        (folder / DESCRIPTION).write_text(json.dumps(self.description, indent=1) + "\n")
+        (folder / NANO_DESCRIPTION).write_text(json.dumps(self.description, indent=1) + "\n")
         self.checkpoint_sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
     def encode_text(self, prompts: list[str]) -> Tensor:

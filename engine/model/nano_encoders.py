@@ -141,7 +141,8 @@ def _words(prompt: str) -> list[str]:
 
 
 class NanoImageEncoder(nn.Module):
-    """The still face to 16 tokens, one per 2x2 patch of the motion latent's grid: who it is and how the mouth rests."""
+    """The still face to 16 tokens, one per group of points (2x2 cells of the motion latent's grid, half a token of the
+    transformer): who it is and how the mouth rests."""
 
     def __init__(self, channels: int = 64) -> None:
         super().__init__()
