@@ -1,7 +1,7 @@
 """Every knob of a generation, one frozen model: form, command-line flags, API and record are made of it.
 
 Torch-free. Values that a variant does not use (`Variant.inert_settings`) stay at their default and are hidden.
-Convention: timesteps tau in (0, 1000], high = noisy = early (EchoMimicV3, arXiv 2507.03905).
+Convention: timesteps τ in (0, 1000], high = noisy = early (EchoMimicV3, arXiv 2507.03905).
 """
 
 from typing import Literal, Self
@@ -26,7 +26,7 @@ class SamplingSettings(Section):
 
 
 class GuidanceSettings(Section):
-    """Three-branch guidance v_u + text*(v_t - v_u) + audio*(v_ta - v_t)."""
+    """Three-branch guidance v_u + text·(v_t − v_u) + audio·(v_ta − v_t)."""
 
     text: float = Field(default=1.0, ge=0.0, le=20.0, title="Text guidance", description="1 = none.")
     audio: float = Field(default=2.0, ge=0.0, le=20.0, title="Audio guidance", description="1 = none; opens the mouth.")
@@ -37,10 +37,14 @@ class PhaseBreakpoints(Section):
     """Eq. 2 for one modality: weight 0.5 below `low`, 1 above `high`, linear between; (0, 0) is always 1."""
 
     low: float = Field(
-        default=0.0, ge=0.0, le=1000.0, title="Low breakpoint", description="tau below which the weight is 0.5."
+        default=0.0, ge=0.0, le=1000.0, title="Low breakpoint", description="τ below which the weight is 0.5."
     )
     high: float = Field(
-        default=0.0, ge=0.0, le=1000.0, title="High breakpoint", description="tau above which the weight is 1."
+        default=0.0,
+        ge=0.0,
+        le=1000.0,
+        title="High breakpoint",
+        description="τ from which the weight is 1; both 0: always.",
     )
 
     @model_validator(mode="after")
