@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.model.audio_projection import WINDOW
 from engine.model.face_motion import FRAMES_PER_LATENT
 from engine.model.nano import NanoModel
-from engine.model.nano_encoders import WINDOW
 from engine.sampling.phda import weight
 from engine.sampling.tasks import image_to_video, reference_slot
 from trainer.checkpoint import load_state, save_state

@@ -70,9 +70,7 @@ def _speaker(split: str, random: np.random.Generator):
     held_out, known = variants()[::10], [name for i, name in enumerate(variants()) if i % 10]
     variant = str(random.choice(held_out if split == "heldout_voice" else known))
     foreign = random.random() < 0.35
-    language = (
-        str(random.choice(LANGUAGES)) if foreign else str(random.choice(["en-us", "en-us", "en", "en-gb-scotland"]))
-    )
+    language = str(random.choice(LANGUAGES if foreign else ENGLISH))
     manner = {
         "rate_wpm": int(random.integers(120, 230)),
         "pitch": int(random.integers(15, 90)),
