@@ -14,8 +14,8 @@ studio: $(VENV)/ready
 
 demo: $(VENV)/ready
 	mkdir -p out
-	$(PY) -m engine generate --task talking-head --image assets/examples/$(DEMO_PORTRAIT) \
-	  --audio assets/examples/$(DEMO_SPEECH) --prompt "happy" --out out/demo.mp4
+	$(PY) -m engine generate --task talking-head --image assets/examples/02_navy-portrait.jpg \
+	  --audio assets/examples/01_welcome.wav --prompt "happy" --out out/demo.mp4
 
 test: $(VENV)/ready
 	$(PY) -m pytest

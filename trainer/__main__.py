@@ -1,4 +1,4 @@
-"""`python -m trainer synthesize|audio-encoder|sft|evaluate|proof`: training and measuring, from the command line.
+"""`python -m trainer synthesize|audio-encoder|sft|publish|evaluate|proof`: the trainer.
 
 Exit 0 done, 2 the user's input is wrong (one line on stderr), 1 our fault.
 """
@@ -24,6 +24,7 @@ COMMANDS = {
     "synthesize": Command("trainer.synthesize_command", "make the synthetic speech corpus"),
     "audio-encoder": Command("trainer.audio_encoder_command", "pre-train nano's audio encoder on the corpus"),
     "sft": Command("trainer.sft_command", "train a model by flow matching"),
+    "publish": Command("trainer.publish_command", "put a finished run into assets/"),
     "evaluate": Command("trainer.evaluate.command", "measure finished videos"),
     "proof": Command("trainer.evaluate.proof", "measure what the project promises, on real examples"),
 }
