@@ -67,8 +67,8 @@ class NanoModel(nn.Module):
             raise UserError(
                 f"The model in {folder} is not whole: {error.filename or error} is missing.", "model"
             ) from error
-        except (SafetensorError, json.JSONDecodeError, KeyError, TypeError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
             raise UserError(f"The model in {folder} cannot be read ({reason}): restore its files.", "model") from error
         model.checkpoint_sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
         return model.eval().requires_grad_(False)

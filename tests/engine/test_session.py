@@ -184,6 +184,29 @@ def test_a_bad_file_is_found_before_a_bad_model(ask, tmp_path: Path):
     assert caught.value.field == "model"
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("nano.json", b"{"),
+        ("nano.json", b"[]"),
+        ("nano.json", b"\xe9"),
+        ("transformer/diffusion_pytorch_model.safetensors", b""),
+        ("audio_encoder.safetensors", b"no weights"),
+        ("text_encoder.safetensors", None),
+    ],
+)
+def test_a_damaged_model_is_the_users_to_mend(nano_folder: Path, tmp_path: Path, file: str, content: bytes | None):
+    folder = tmp_path / "model"
+    shutil.copytree(nano_folder, folder)
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        Session().warm_up(str(folder))
+    assert caught.value.field == "model" and str(folder) in caught.value.message
+    assert "\n" not in caught.value.message
+
+
 def test_a_model_is_loaded_once(ask, nano_folder: Path, tmp_path: Path):
     copied = tmp_path / "model"
     shutil.copytree(nano_folder, copied)
