@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from engine.model.nano_encoders import NanoAudioEncoder, level
+from trainer.arguments import writable_folder
 from trainer.speech.augment import augment
 from trainer.speech.corpus import SPLITS, Corpus
 
@@ -46,12 +47,12 @@ def pretrain(corpus_folder: Path, out: Path, *, steps: int, batch: int, seed: in
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     noise = torch.Generator().manual_seed(seed)
-    corpus = Corpus(corpus_folder / "train")
+    corpus, *held_out = (Corpus(corpus_folder / split) for split in SPLITS)
+    writable_folder(out)
     encoder = NanoAudioEncoder()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1.5e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.5e-3, total_steps=steps, pct_start=0.05)
     weights = torch.tensor(CURVE_WEIGHTS)
-    out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     with (out / "audio_encoder.jsonl").open("w") as log:
         for step in range(steps):
@@ -71,4 +72,7 @@ def pretrain(corpus_folder: Path, out: Path, *, steps: int, batch: int, seed: in
                 log.flush()
     encoder.eval()
     save_file(encoder.state_dict(), out / "audio_encoder.safetensors")
-    return {split: float(aperture_r(encoder, Corpus(corpus_folder / split), 60).mean()) for split in SPLITS[1:]}
+    return {
+        split: float(aperture_r(encoder, unheard, 60).mean())
+        for split, unheard in zip(SPLITS[1:], held_out, strict=True)
+    }

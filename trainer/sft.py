@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from engine.errors import UserError
 from engine.model.audio_projection import WINDOW
 from engine.model.face_motion import FRAMES_PER_LATENT
 from engine.model.nano import NanoModel
+from engine.model.nano_encoders import NanoAudioEncoder
 from engine.sampling.phda import weight
 from engine.sampling.tasks import image_to_video, reference_slot
+from trainer.arguments import writable_folder
 from trainer.checkpoint import load_state, save_state
 from trainer.clips import VOCABULARY, ClipMaker
 from trainer.ema import EMA
@@ -28,12 +32,14 @@ from trainer.recipes import SFTRecipe
 from trainer.speech.corpus import Corpus
 
 CHECKPOINT_EVERY = 250
+_STATISTICS_STEP = 2**31 - 1
+"""The deviations are measured on clips of a step that no run reaches."""
 _LEAST_SLOT_STD = 1e-3
 _STD_FLOOR = 0.15
 """Least deviation of a point's value, as a share of the liveliest point's: else a forehead counts like the lips."""
 
 
-def build_model(recipe: SFTRecipe, clips: ClipMaker, audio_encoder: Path) -> NanoModel:
+def build_model(recipe: SFTRecipe, clips: ClipMaker, audio_encoder: NanoAudioEncoder) -> NanoModel:
     """A fresh nano with the pre-trained audio encoder and the corpus's statistics."""
     torch.manual_seed(recipe.seed)
     model = NanoModel(
@@ -46,9 +52,9 @@ def build_model(recipe: SFTRecipe, clips: ClipMaker, audio_encoder: Path) -> Nan
             "recipe": recipe.as_dict(),
         }
     )
-    model.audio_encoder.load_state_dict(load_file(audio_encoder))
+    model.audio_encoder.load_state_dict(audio_encoder.state_dict())
     model.audio_encoder.requires_grad_(False)
-    sample = clips.draw(-1 % 2**31, 512, 8)
+    sample = clips.draw(_STATISTICS_STEP, 512, 8)
     motion = (sample.points - sample.points[:, :1]).std((0, 1))
     position = sample.points.std((0, 1))
     slots = sample.slots.std((0, 1))
@@ -62,6 +68,19 @@ def build_model(recipe: SFTRecipe, clips: ClipMaker, audio_encoder: Path) -> Nan
         }
     )
     return model
+
+
+def read_audio_encoder(path: Path, channels: int) -> NanoAudioEncoder:
+    """The pre-trained audio encoder in the file `path`. Raises UserError where that holds something else."""
+    encoder = NanoAudioEncoder(channels)
+    try:
+        encoder.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{path} is not an audio encoder of {channels} channels: make it with python -m trainer audio-encoder.",
+            "audio-encoder",
+        ) from error
+    return encoder
 
 
 class Batches:
@@ -163,10 +182,11 @@ def train(
     `run` gets checkpoint.pt (resumable), loss.jsonl, and model/ in the layout the engine loads, all written every
     CHECKPOINT_EVERY steps. `stop_after` ends the run early, at that step.
     """
-    run.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(corpus_folder / "train")
+    encoder = read_audio_encoder(audio_encoder, recipe.channels["audio"])
+    writable_folder(run)
     clips = ClipMaker(corpus, recipe.seed)
-    model = build_model(recipe, clips, audio_encoder)
+    model = build_model(recipe, clips, encoder)
     features = corpus_features(
         model.audio_encoder.eval(), corpus, run / "features.npy", recipe.feature_versions, recipe.seed
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import UserError
+from trainer.arguments import positive_int, seed
 from trainer.recipes import RECIPES
 from trainer.sft import train
 
@@ -18,22 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", dest="folder", type=Path, default=None, help="default: runs/RECIPE; resumed if it exists"
     )
-    parser.add_argument("--steps", type=int, default=None, help="instead of the recipe's")
-    parser.add_argument("--seed", type=int, default=None, help="instead of the recipe's")
+    parser.add_argument("--steps", type=positive_int, default=None, help="instead of the recipe's")
+    parser.add_argument("--seed", type=seed, default=None, help="instead of the recipe's")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print where the model is."""
-    if not (args.corpus / "train" / "index.json").is_file():
-        raise UserError(
-            f"No corpus in {args.corpus}: make it with python -m trainer synthesize {args.corpus}.", "corpus"
-        )
     if not args.audio_encoder.is_file():
         raise UserError(
             f"No audio encoder at {args.audio_encoder}: make it with python -m trainer audio-encoder.", None
         )
-    if args.steps is not None and args.steps < 1:
-        raise UserError(f"--steps must be 1 or more; got {args.steps}.", "steps")
     changed = {name: value for name in ("steps", "seed") if (value := getattr(args, name)) is not None}
     recipe = replace(RECIPES[args.recipe](), **changed)
     print(train(recipe, args.corpus, args.audio_encoder, args.folder or Path("runs", recipe.name)))

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from engine.errors import UserError
+from trainer.arguments import positive_int, seed, writable_folder
 from trainer.speech.corpus import synthesize
 
 PROGRAMS = ("espeak-ng", "flite", "festival")
@@ -13,9 +14,9 @@ PROGRAMS = ("espeak-ng", "flite", "festival")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `synthesize`."""
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/speech"), help="default: data/speech")
-    parser.add_argument("--hours", type=float, default=10.0, help="hours of training speech (default 10)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--hours", type=float, default=10.0, help="hours of training speech; default: 10")
+    parser.add_argument("--seed", type=seed, default=0, help="default: 0")
+    parser.add_argument("--workers", type=positive_int, default=2, help="processes; default: 2")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,8 +27,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"Not installed: {', '.join(missing)}; on Debian or Ubuntu: apt-get install {packages}.")
     if not 0.01 <= args.hours <= 1000:
         raise UserError(f"--hours must be from 0.01 to 1000; got {args.hours:g}.", "hours")
-    if args.workers < 1:
-        raise UserError(f"--workers must be 1 or more; got {args.workers}.", "workers")
-    for split, hours in synthesize(args.folder, args.hours, args.seed, args.workers).items():
+    folder = writable_folder(args.folder)
+    for split, hours in synthesize(folder, args.hours, args.seed, args.workers).items():
         print(f"{split:<15} {hours:6.2f} h")
     return 0

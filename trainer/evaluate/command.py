@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from engine.errors import UserError
+from trainer.arguments import writable_folder
 from trainer.evaluate.lag_correlation import LagCorrelation
 from trainer.evaluate.lip_metrics import VideoEvaluation, evaluate_video
 
@@ -23,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure every video, print a row each, write the JSON. Raises UserError on the first that cannot be measured."""
-    if args.json is not None and not args.json.parent.is_dir():
-        raise UserError(f"The folder {args.json.parent} does not exist; create it or choose another.", "json")
+    if args.json is not None:
+        _check_writable(args.json)
     for path in args.videos:
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise UserError(f"The video {path} does not exist; check the path.", "video")
     print(HEADER)
     evaluations = []
@@ -38,6 +40,15 @@ def run(args: argparse.Namespace) -> int:
         report = {"schema_version": SCHEMA_VERSION, "videos": [evaluation.as_json() for evaluation in evaluations]}
         args.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0
+
+
+def _check_writable(path: Path) -> None:
+    """Said before the work, which is slow."""
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder; give the name of the file to write.", "json")
+    if not os.path.isdir(path.parent):
+        raise UserError(f"The folder {path.parent} does not exist; create it or choose another.", "json")
+    writable_folder(path.parent)
 
 
 def rows(evaluation: VideoEvaluation) -> list[str]:

@@ -25,6 +25,7 @@ from engine.media.picture import read_picture
 from engine.request import build_request
 from engine.session import Session
 from engine.variants import find_variant
+from trainer.arguments import writable_folder
 from trainer.evaluate.held_out import held_out_aperture_r
 from trainer.evaluate.proof_clip import ClipJob, Portrait, audio_frames, measure_clip, with_silence
 from trainer.evaluate.proof_report import report_markdown
@@ -58,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
     """Generate, measure, print and write. Returns 0 also where a goal is missed: the table says so."""
     variant = find_variant(args.model)
     jobs = list(find_jobs(args.examples, args.videos, args.english))
-    args.videos.mkdir(parents=True, exist_ok=True)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    for folder in (args.videos, args.out.parent):
+        writable_folder(folder)
     session = Session()
     session.warm_up(args.model)
     clips = [prove_clip(session, job, args.model) for job in jobs]

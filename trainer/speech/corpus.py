@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from engine.errors import UserError
 from engine.variants import FPS
 from trainer.speech.espeak import espeak, variants
 from trainer.speech.recorded import say_with_festival, say_with_flite
@@ -153,12 +154,18 @@ def _write(folder: Path, tracks: list[Track]) -> float:
 
 
 class Corpus:
-    """One split, memory-mapped."""
+    """One split, memory-mapped. Raises UserError where `folder` does not hold one, whole."""
 
     def __init__(self, folder: Path) -> None:
-        self.waves = np.load(folder / "waves.npy", mmap_mode="r")
-        self.curves = np.load(folder / "curves.npy", mmap_mode="r")
-        self.index = json.loads((folder / "index.json").read_text())
+        try:
+            self.waves = np.load(folder / "waves.npy", mmap_mode="r")
+            self.curves = np.load(folder / "curves.npy", mmap_mode="r")
+            self.index = json.loads((folder / "index.json").read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"No whole corpus in {folder} ({error}): make it with python -m trainer synthesize {folder.parent}.",
+                "corpus",
+            ) from error
 
     def wave(self, first_frame: int, frames: int) -> np.ndarray:
         """float32 [640 * frames]."""

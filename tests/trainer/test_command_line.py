@@ -1,0 +1,80 @@
+"""The trainer's command line says what was wrong in one line, exits with 2, and does so before the work."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trainer.__main__ import COMMANDS, main
+
+LONG = "a" * 300
+
+
+@pytest.fixture
+def places(tmp_path: Path, toy_corpus_folder: Path) -> dict[str, str]:
+    """What the flags below stand for."""
+    damaged = tmp_path / "damaged"
+    shutil.copytree(toy_corpus_folder, damaged)
+    (damaged / "train" / "index.json").write_text("{")
+    file = tmp_path / "file.txt"
+    file.write_text("neither sound nor weights")
+    return {
+        "CORPUS": str(toy_corpus_folder),
+        "DAMAGED": str(damaged),
+        "FILE": str(file),
+        "OUT": str(tmp_path / "out"),
+        "NOWHERE": str(tmp_path / "nowhere"),
+    }
+
+
+BAD_INPUT = [
+    ("", "COMMAND"),
+    ("sing", "sing"),
+    ("evaluate", "VIDEO"),
+    ("evaluate NOWHERE", "does not exist"),
+    (f"evaluate {LONG}", "does not exist"),
+    ("evaluate FILE", "cannot be read"),
+    ("evaluate FILE --json NOWHERE/x.json", "does not exist"),
+    ("evaluate FILE --json FILE/x.json", "does not exist"),
+    ("evaluate FILE --json CORPUS", "is a folder"),
+    ("synthesize OUT --hours 0", "0.01 to 1000"),
+    ("synthesize OUT --hours nan", "0.01 to 1000"),
+    ("synthesize OUT --workers 0", "1 or more"),
+    ("synthesize OUT --seed -1", "0 or more"),
+    ("audio-encoder --corpus NOWHERE --out OUT", "synthesize"),
+    ("audio-encoder --corpus DAMAGED --out OUT", "synthesize"),
+    ("audio-encoder --corpus CORPUS --out OUT", "heldout_voice"),
+    ("audio-encoder --corpus CORPUS --out OUT --steps 0", "1 or more"),
+    ("audio-encoder --corpus CORPUS --out OUT --batch 2.5", "whole number"),
+    ("audio-encoder --corpus CORPUS --out OUT --seed -1", "0 or more"),
+    ("sft --recipe giant", "giant"),
+    ("sft --steps 0", "1 or more"),
+    ("sft --seed -1", "0 or more"),
+    ("sft --audio-encoder NOWHERE", "audio-encoder"),
+    ("sft --corpus NOWHERE --audio-encoder FILE --run OUT", "synthesize"),
+    ("sft --corpus DAMAGED --audio-encoder FILE --run OUT", "synthesize"),
+    ("sft --corpus CORPUS --audio-encoder FILE --run OUT", "not an audio encoder"),
+    ("proof --model huge", "huge"),
+    ("proof --examples NOWHERE", "--examples"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), BAD_INPUT)
+def test_bad_input_is_one_clear_line_and_exit_2(
+    line: str, words: str, places: dict[str, str], capsys: pytest.CaptureFixture
+):
+    arguments = line.split()
+    for name, path in places.items():
+        arguments = [argument.replace(name, path) for argument in arguments]
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and words in lines[0], lines
+    assert not Path(places["OUT"]).exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture):
+    with pytest.raises(SystemExit) as leaving:
+        main([command, "--help"])
+    assert leaving.value.code == 0
+    assert COMMANDS[command].summary in " ".join(capsys.readouterr().out.split())

@@ -1,0 +1,37 @@
+"""What the sub-commands accept as a number or a folder, said in one sentence where it is something else.
+
+The number readers are for argparse's `type=`, which names the flag.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from engine.errors import UserError
+
+
+def positive_int(text: str) -> int:
+    """A whole number from 1 up."""
+    return _whole(text, 1)
+
+
+def seed(text: str) -> int:
+    """A whole number from 0 up: what every generator of random numbers takes."""
+    return _whole(text, 0)
+
+
+def writable_folder(path: Path) -> Path:
+    """`path`, made where it does not exist. Raises UserError where nothing can be written there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise UserError(f"The folder {path} cannot be written ({error.strerror}); choose another.") from None
+    return path
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"must be a whole number, {least} or more; got {text!r}")
+    return int(text)
