@@ -9,7 +9,9 @@ class SFTRecipe:
     """Flow-matching SFT of nano. Shares are probabilities per sample; timesteps tau = 1000 * sigma.
 
     `tau_shift` s draws sigma = s*u / (1 + (s-1)*u), u uniform. `lengths` are (content latent frames, batch size) and
-    alternate. `phda` holds the mean breakpoints (low, high) that are drawn round; a modality at (0, 0) is not drawn.
+    alternate. `slot_weight` is what the squared error of a slot counts against that of a point: slots are few and each
+    stands alone, while a point's neighbours say much the same.
+    `phda` holds the mean breakpoints (low, high) that are drawn round; a modality at (0, 0) is not drawn.
     """
 
     name: str
@@ -23,6 +25,7 @@ class SFTRecipe:
     ema_decay: float = 0.999
     lengths: tuple[tuple[int, int], ...] = ((8, 32), (16, 16))
     tau_shift: float = 3.0
+    slot_weight: float = 10.0
     drop_audio: float = 0.10
     drop_text: float = 0.05
     drop_both: float = 0.05
@@ -53,7 +56,7 @@ class SFTRecipe:
 
 def nano() -> SFTRecipe:
     """The bundled model."""
-    return SFTRecipe(name="nano", steps=4000)
+    return SFTRecipe(name="nano", steps=3500)
 
 
 RECIPES = {"nano": nano}

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
 GRID = 8
@@ -46,6 +47,11 @@ POINT_GROUPS: tuple[tuple[str, tuple[int, int, int, int]], ...] = (
 SLOTS = ("yaw", "pitch", "roll", "x", "y", "scale", "teeth", "tongue")
 """Angles in radians, x and y in face heights, scale as a logarithm; all against the reference's pose. In the slots'
 group cell i holds slot 2i and 2i + 1 as its two values."""
+
+_POSE_SLOTS = 6
+_POSE_SIGMA_FRAMES = 2
+"""A head's sway is below some 2 Hz. Eight slots are a small part of a latent, and a small model leaves steps where
+latent frames meet, 6 a second, which this Gaussian takes out."""
 
 CONTROL_POINTS = np.array([p for _, group in POINT_GROUPS for p in group if p >= 0])
 STABLE_POINTS = np.array([10, 109, 338, 127, 356, 234, 454, 33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 2])
@@ -144,7 +150,7 @@ class FaceMotionAutoencoder(nn.Module):
         shapes = np.repeat(reference.shape[None], len(moved), axis=0)
         shapes[:, :, :2] += moved
         pose = slots.numpy()
-        turned = _turn(shapes, pose)
+        turned = _turn(shapes, _steady(pose[:, :_POSE_SLOTS]))
         landmarks_px = turned @ reference.rotation.T * reference.scale_px + reference.origin_px
         teeth, tongue = np.clip(pose[:, 6:], 0, 1).T
         return FaceMotion(landmarks_px.astype(np.float32), teeth.copy(), tongue.copy())
@@ -168,6 +174,13 @@ def _cells() -> tuple[list[int], list[int]]:
 
 
 _POINT_CELLS, _SLOT_CELLS = _cells()
+
+
+def slot_cells() -> Tensor:
+    """1 where the 8x8 grid holds slots, 0 where it holds points: [8, 8]."""
+    cells = torch.zeros(GRID * GRID)
+    cells[_SLOT_CELLS] = 1.0
+    return cells.unflatten(0, (GRID, GRID))
 
 
 def _fold(values: Tensor) -> Tensor:
@@ -214,14 +227,21 @@ def _pose_slots(
     return [yaw, pitch, roll, float(x), float(y), float(np.log(scale)), float(np.clip(gap / 0.05, 0, 1)), 0.0]
 
 
-def _turn(shapes: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """`shapes` [F, 468, 3] turned about the neck, scaled and moved by `slots` [F, 8]."""
-    rotations = np.stack([_rotation(*row[:3]) for row in slots])
-    scales = np.exp(np.clip(slots[:, 5], -0.3, 0.3))[:, None, None]
+def _steady(pose: np.ndarray) -> np.ndarray:
+    """`pose` [F, 6] without what is too fast for a head; the first and the last frame stay as they are."""
+    margin = min(len(pose) - 1, 4 * _POSE_SIGMA_FRAMES)
+    padded = np.pad(pose, ((margin, margin), (0, 0)), mode="reflect", reflect_type="odd")
+    return gaussian_filter1d(padded, _POSE_SIGMA_FRAMES, axis=0)[margin : margin + len(pose)]
+
+
+def _turn(shapes: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """`shapes` [F, 468, 3] turned about the neck, scaled and moved by `pose` [F, 6]."""
+    rotations = np.stack([_rotation(*row[:3]) for row in pose])
+    scales = np.exp(np.clip(pose[:, 5], -0.3, 0.3))[:, None, None]
     turned = shapes @ np.swapaxes(rotations, 1, 2) * scales
     pivot = _NECK - (_NECK @ np.swapaxes(rotations, 1, 2)) * scales[:, 0]
     turned += pivot[:, None]
-    turned[:, :, :2] += slots[:, None, 3:5]
+    turned[:, :, :2] += pose[:, None, 3:5]
     return turned
 
 
