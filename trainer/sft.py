@@ -1,7 +1,8 @@
 """Flow-matching supervised fine-tuning of nano.
 
 x_t = (1 - sigma) * x0 + sigma * eps, target v = eps - x0, tau = 1000 * sigma; the loss is the mean squared error of the
-predicted velocity. Every draw is keyed by (seed, step), so a run that was killed goes on to the same losses.
+predicted velocity, in which slots weigh more than points. Every draw is keyed by (seed, step), so a run that was killed
+goes on to the same losses.
 """
 
 import json
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.model.audio_projection import WINDOW
-from engine.model.face_motion import FRAMES_PER_LATENT
+from engine.model.face_motion import FRAMES_PER_LATENT, slot_cells
 from engine.model.nano import NanoModel
 from engine.model.nano_encoders import NanoAudioEncoder
 from engine.sampling.phda import weight
@@ -127,7 +128,8 @@ class Batches:
             encoder_hidden_states_audio=audio,
             modal_weights=_phda(recipe, 1000 * sigma, noise),
         ).sample
-        return torch.nn.functional.mse_loss(velocity, eps - x0)
+        weights = 1 + (recipe.slot_weight - 1) * slot_cells()
+        return ((velocity - (eps - x0)).square() * weights).mean() / weights.mean()
 
 
 def _conditions(reference: Tensor, frames: int, continuous: np.ndarray) -> Tensor:
