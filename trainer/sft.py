@@ -18,11 +18,11 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.model.audio_projection import WINDOW
-from engine.model.face_motion import FRAMES_PER_LATENT, slot_cells
+from engine.model.face_motion import slot_cells
 from engine.model.nano import NanoModel
 from engine.model.nano_encoders import NanoAudioEncoder
 from engine.sampling.phda import weight
-from engine.sampling.tasks import image_to_video, reference_slot
+from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
 from trainer.arguments import writable_folder
 from trainer.checkpoint import load_state, save_state
 from trainer.clips import VOCABULARY, ClipMaker
@@ -106,7 +106,7 @@ class Batches:
         noise = torch.Generator().manual_seed(recipe.seed * 2**31 + step)
         length, size = recipe.lengths[step % len(recipe.lengths)]
         clips = self._clips.draw(step, size, length)
-        frames = 1 + FRAMES_PER_LATENT * length
+        frames = to_video_frames(1 + length)
         points = torch.from_numpy(clips.points)
         x0 = model.autoencoder.pack(points, points[:, 0], torch.from_numpy(clips.slots))
 

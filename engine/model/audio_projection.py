@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.sampling.tasks import to_latent_frames
+
 TOKENS_PER_VIDEO_FRAME = 2
 TOKENS_PER_LATENT_FRAME = 4 * TOKENS_PER_VIDEO_FRAME
 FIRST_TOKEN = -11
@@ -17,14 +19,6 @@ SEGMENT_TOKENS = LAST_TOKEN - FIRST_TOKEN + 1
 
 WINDOW = 5
 """Video frames in one flash audio window, centred on its frame."""
-
-
-def latent_frames_of(video_frames: int) -> int:
-    """T of F = 4(T - 1) + 1 video frames. Raises ValueError for any other count."""
-    if video_frames < 1 or video_frames % 4 != 1:
-        nearest = max(1, 4 * round((video_frames - 1) / 4) + 1)
-        raise ValueError(f"The number of video frames must be 4n + 1; got {video_frames}, try {nearest}.")
-    return (video_frames - 1) // 4 + 1
 
 
 class PreviewAudioProjection(nn.Module):
@@ -44,7 +38,7 @@ class PreviewAudioProjection(nn.Module):
         """Project and cut `features` [B, 2F, audio_dim] into [B, T, 17, dim]."""
         if features.ndim != 3 or features.shape[1] % TOKENS_PER_VIDEO_FRAME:
             raise ValueError(f"Preview audio must be [B, 2F, channels]; got {tuple(features.shape)}.")
-        latent_frames_of(features.shape[1] // TOKENS_PER_VIDEO_FRAME)
+        to_latent_frames(features.shape[1] // TOKENS_PER_VIDEO_FRAME)
         tokens = self.norm(self.proj(features))
         tokens = F.pad(tokens, (0, 0, -FIRST_TOKEN, LAST_TOKEN + 1 - TOKENS_PER_VIDEO_FRAME))
         return tokens.unfold(1, SEGMENT_TOKENS, TOKENS_PER_LATENT_FRAME).transpose(2, 3)
@@ -70,7 +64,7 @@ class FlashAudioProjection(nn.Module):
         """Project `features` [B, F, 5, layers, audio_dim] to [B, T, context_tokens, dim]."""
         if features.ndim != 5 or features.shape[2] != WINDOW:
             raise ValueError(f"Flash audio must be [B, F, {WINDOW}, layers, channels]; got {tuple(features.shape)}.")
-        latent_frames_of(features.shape[1])
+        to_latent_frames(features.shape[1])
         centre = WINDOW // 2
         first = self.proj1(features[:, :1].flatten(2))
         groups = features[:, 1:].unflatten(1, (-1, 4))

@@ -19,8 +19,9 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
+from engine.sampling.tasks import FRAMES_PER_LATENT
+
 GRID = 8
-FRAMES_PER_LATENT = 4
 CHANNELS = 16
 VERTICES = 468
 
