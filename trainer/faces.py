@@ -14,24 +14,13 @@ from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATIO
 from skimage.data import astronaut
 
 from engine.media.face import find_face
+from engine.model.face_mesh import FACE_OVAL, INNER_LIPS
 from engine.model.face_motion import CHIN, CONTROL_POINTS, EARS, HAIRLINE, STABLE_POINTS, VERTICES
+from engine.model.mouth_palette import LIP_LAYERS, OUTER_LIPS
 
-UPPER_INNER = np.array([191, 80, 81, 82, 13, 312, 311, 310, 415])
-LOWER_INNER = np.array([95, 88, 178, 87, 14, 317, 402, 318, 324])
-UPPER_RINGS = np.array(
-    [
-        [183, 42, 41, 38, 12, 268, 271, 272, 407],
-        [184, 74, 73, 72, 11, 302, 303, 304, 408],
-        [185, 40, 39, 37, 0, 267, 269, 270, 409],
-    ]
-)
-LOWER_RINGS = np.array(
-    [
-        [96, 89, 179, 86, 15, 316, 403, 319, 325],
-        [77, 90, 180, 85, 16, 315, 404, 320, 307],
-        [146, 91, 181, 84, 17, 314, 405, 321, 375],
-    ]
-)
+UPPER_INNER, LOWER_INNER = (np.array(chain[1:-1]) for chain in INNER_LIPS)
+UPPER_RINGS, LOWER_RINGS = (np.array([layer[lip][1:-1] for layer in (*LIP_LAYERS, OUTER_LIPS)]) for lip in range(2))
+"""From the inner rim outwards, point for point across from the inner lips."""
 RIGHT_CORNER, LEFT_CORNER = np.array([78, 62, 76, 61]), np.array([308, 292, 306, 291])
 EYES = (
     (np.array([246, 161, 160, 159, 158, 157, 173]), np.array([7, 163, 144, 145, 153, 154, 155]), (33, 133)),
@@ -41,10 +30,7 @@ BROWS = (
     np.array([70, 63, 105, 66, 107, 46, 53, 52, 65, 55]),
     np.array([300, 293, 334, 296, 336, 276, 283, 282, 295, 285]),
 )
-OVAL = np.array(
-    [10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152,
-     148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109]
-)  # fmt: skip
+OVAL = np.array(FACE_OVAL)
 UPPER_FACE = np.array([168, 6, 197, 195, 5, 4, 1, 2, 98, 327, 10, 151, 9, 8, 116, 345, 50, 280, 33, 133, 362, 263])
 
 JAW_OPEN = 0.115

@@ -14,9 +14,6 @@ import soxr
 
 from trainer.speech.utterance import ARPABET, SAMPLE_RATE_HZ, Phone, Utterance
 
-FLITE_VOICES = ("slt", "rms", "awb", "kal", "kal16")
-FESTIVAL_VOICES = ("ked_diphone", "kal_diphone")
-
 
 def say_with_flite(text: str, voice: str, *, stretch: float = 1.0) -> Utterance:
     """Speak `text`; `stretch` > 1 is slower."""
