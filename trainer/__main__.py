@@ -1,6 +1,6 @@
 """`python -m trainer synthesize|audio-encoder|sft|publish|evaluate|proof`: the trainer.
 
-Exit 0 done, 2 the user's input is wrong (one line on stderr), 1 our fault.
+Exit 0 done, 2 the user's input is wrong (one line on stderr), 130 stopped by Ctrl-C, 1 our fault.
 """
 
 import argparse
@@ -41,8 +41,11 @@ def main(argv: list[str]) -> int:
         run, arguments = _parse(argv)
         return run(arguments)
     except UserError as error:
-        print(error.message, file=sys.stderr)
+        print(f"error: {error.message}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
 
 
 def _parse(argv: list[str]) -> tuple[Callable[[argparse.Namespace], int], argparse.Namespace]:
