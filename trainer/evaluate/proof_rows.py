@@ -131,8 +131,10 @@ def _lip_rows(clips: Sequence[ClipMeasurement]) -> list[Row]:
     name = "`proxy/mesh_lip_r`"
     if not metric:
         return [Row(f"{name}: median r of all", "≥ 0.55", "not measured", False)]
+    complete = len(metric) == len(clips)
+    of_all = "" if complete else f" (only {len(metric)} of {len(clips)} clips could be measured)"
     median_r = float(np.median([m.r for m in metric]))
-    rows = [Row(f"{name}: median r of all", "≥ 0.55", f"{median_r:.3f}", median_r >= 0.55)]
+    rows = [Row(f"{name}: median r of all", "≥ 0.55", f"{median_r:.3f}{of_all}", median_r >= 0.55 and complete)]
     for speech in dict.fromkeys(clip.speech for clip in clips):
         own = [clip.mesh_lip_r for clip in clips if clip.speech == speech and clip.mesh_lip_r is not None]
         r = float(np.median([m.r for m in own])) if own else float("nan")
@@ -142,13 +144,13 @@ def _lip_rows(clips: Sequence[ClipMeasurement]) -> list[Row]:
                 f"{name}: median r of {speech}",
                 "≥ 0.50 and above the null's 95 %",
                 f"{r:.3f}, null's 95 % {null_95:.3f} (medians)",
-                r >= 0.50 and r > null_95,
+                r >= 0.50 and r > null_95 and len(own) == sum(clip.speech == speech for clip in clips),
             )
         )
     lag = float(np.median([m.lag_frames for m in metric]))
     significant = sum(m.p < SIGNIFICANT_P for m in metric)
     needed = len(clips) - len(clips) // 12
-    rows.append(Row(f"{name}: median lag", "within ± 2 frames", f"{lag:+g} frames", abs(lag) <= 2))
+    rows.append(Row(f"{name}: median lag", "within ± 2 frames", f"{lag:+g} frames{of_all}", abs(lag) <= 2 and complete))
     rows.append(
         Row(
             f"{name}: clips with p < 0.05",

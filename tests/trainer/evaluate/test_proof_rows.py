@@ -61,6 +61,11 @@ def test_one_bad_clip_of_twelve_makes_its_row_short_and_no_other(changes, row):
     assert len(names) == 1 and names[0].startswith(row)
 
 
+def test_a_clip_whose_lips_could_not_be_measured_makes_its_rows_short():
+    names = short(rows_of(with_one(mesh_lip_r=None)))
+    assert names == [f"`proxy/mesh_lip_r`: median {which}" for which in ("r of all", "r of one", "lag")]
+
+
 def test_one_frame_more_or_less_is_as_long_as_the_voice():
     assert short(rows_of(with_one(video_frames=161, sound_frames=163))) == []
 
