@@ -3,6 +3,7 @@
 Torch-free. A variant is a description; `engine.session` turns it into a loaded model.
 """
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -61,7 +62,7 @@ def find_variant(model: str) -> Variant:
     if model in VARIANTS:
         return VARIANTS[model]
     folder = Path(model)
-    if (folder / NANO_DESCRIPTION).is_file():
+    if os.path.isfile(folder / NANO_DESCRIPTION):  # False, where Path.is_file raises for a name too long
         return Variant(
             name=NANO.name,
             title=f"Nano from {folder.name}",

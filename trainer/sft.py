@@ -5,6 +5,7 @@ predicted velocity, in which slots weigh more than points. Every draw is keyed b
 goes on to the same losses.
 """
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -187,6 +188,7 @@ def train(
     corpus = Corpus(corpus_folder / "train")
     encoder = read_audio_encoder(audio_encoder, recipe.channels["audio"])
     writable_folder(run)
+    _claim(run, recipe, audio_encoder, corpus)
     clips = ClipMaker(corpus, recipe.seed)
     model = build_model(recipe, clips, encoder)
     features = corpus_features(
@@ -215,6 +217,22 @@ def train(
                 log.flush()
                 _checkpoint(run, step + 1, model, optimizer, ema)
     return run / "model"
+
+
+def _claim(run: Path, recipe: SFTRecipe, audio_encoder: Path, corpus: Corpus) -> None:
+    """Write down what `run` is made of; raises UserError where it was begun with something else."""
+    made_of = {
+        "recipe": recipe.as_dict(),
+        "audio_encoder_sha256": hashlib.sha256(audio_encoder.read_bytes()).hexdigest(),
+        "corpus_frames": len(corpus.curves),
+    }
+    described = json.dumps(made_of, indent=1) + "\n"
+    note = run / "made_of.json"
+    if note.exists() and note.read_text() != described:
+        before = json.loads(note.read_text())
+        changed = ", ".join(name for name in made_of if json.dumps(made_of[name]) != json.dumps(before.get(name)))
+        raise UserError(f"The run in {run} was begun with another {changed}: give a new folder with --run.", "run")
+    note.write_text(described)
 
 
 def _resume(run: Path, model: NanoModel, optimizer: torch.optim.Optimizer, ema: EMA) -> int:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.model.nano_encoders import NanoAudioEncoder
 from trainer import sft
@@ -63,6 +64,12 @@ def test_a_run_killed_between_checkpoints_goes_on_to_the_same_losses_and_weights
         assert torch.equal(tensor, weights[1][name]), name
 
 
+def test_a_run_does_not_go_on_with_another_recipe(toy_corpus_folder, audio_encoder, tmp_path):
+    train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "run", stop_after=1)
+    with pytest.raises(UserError, match="another recipe"):
+        train(replace(TINY, seed=1), toy_corpus_folder, audio_encoder, tmp_path / "run")
+
+
 def test_the_engine_loads_what_training_leaves_behind(toy_corpus_folder, audio_encoder, tmp_path):
     folder = train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "run", stop_after=1)
     model = NanoModel.load(folder)
@@ -71,7 +78,7 @@ def test_the_engine_loads_what_training_leaves_behind(toy_corpus_folder, audio_e
 
 
 def test_training_learns(toy_corpus_folder, audio_encoder, tmp_path):
-    recipe = replace(TINY, steps=80, learning_rate=5e-3, lengths=((2, 16),))
+    recipe = replace(TINY, steps=160, learning_rate=5e-3, lengths=((2, 16),))
     train(recipe, toy_corpus_folder, audio_encoder, tmp_path / "run")
     course = losses(tmp_path / "run")
     assert sum(course[-10:]) < 0.9 * sum(course[:10])
