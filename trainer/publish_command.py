@@ -12,7 +12,8 @@ from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.variants import NANO
 
-_SMOOTHED_STEPS = 50
+_SMOOTHED_SHARE = 70
+"""The smooth line is a mean over one in this many of a log's rows."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,6 +45,6 @@ def _draw(logs: dict[str, Path], picture: Path) -> None:
         rows = [json.loads(line) for line in path.read_text().splitlines()]
         steps, losses = [row["step"] for row in rows], [row["loss"] for row in rows]
         axes.plot(steps, losses, linewidth=0.4, alpha=0.4)
-        axes.plot(steps, uniform_filter1d(losses, min(_SMOOTHED_STEPS, len(losses)), mode="nearest"))
+        axes.plot(steps, uniform_filter1d(losses, 1 + len(losses) // _SMOOTHED_SHARE, mode="nearest"))
         axes.set(title=name, xlabel="step", ylabel="loss", yscale="log")
     figure.savefig(picture, dpi=110)
