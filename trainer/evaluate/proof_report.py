@@ -23,6 +23,9 @@ percentile). A portrait is open at rest above {REST_OPEN_APERTURE} eye distances
 PSNR is that of the worst frame, over the pixels outside the box of the outermost falloff ring, against the even-sized
 picture. Sharpness is the variance of the luma's Laplacian in the box of the portrait's landmarks, over the portrait's
 own; the table of goals takes each clip's median frame.
+Nano never saw these portraits or voices, and nothing of it was chosen by them. The warp that draws them was looked at
+on the portraits while it was built: what was mended after that (teeth that a portrait shows, lip rims, lid and tooth
+tones, folds) is in LOG.md, so the picture's rows are not those of unseen portraits.
 """
 
 
