@@ -30,8 +30,17 @@ from engine.model.mouth_palette import LIP_LAYERS, Palette, snap_inner_lips
 from engine.model.sprites import image
 
 MIN_TRIANGLE_PX2 = 1.0  # doubled area below which a triangle at rest says nothing about its orientation
-# Leaves an unmoved picture as it is and keeps the detail of a moved one; linear sampling blurs it and is slower here.
-SURFACE_SAMPLING = skia.SamplingOptions(skia.CubicResampler.CatmullRom())
+
+
+def _surface_sampling() -> skia.SamplingOptions:
+    """Cubic convolution with a = -0.75, OpenCV's: it leaves an unmoved picture as it is, like Catmull-Rom (-0.5),
+    and keeps more detail of a moved one. Linear sampling blurs it and is slower here."""
+    kernel = skia.CubicResampler.CatmullRom()
+    kernel.C = 0.75
+    return skia.SamplingOptions(kernel)
+
+
+SURFACE_SAMPLING = _surface_sampling()
 
 
 class FaceWarp:
