@@ -17,12 +17,13 @@ from pydantic_core import PydanticUndefined
 from tqdm import tqdm
 
 from engine.errors import UserError
+from engine.presets import GUIDANCE_PRESETS, SPEED_PRESETS
 from engine.progress import Progress
 from engine.request import GenerationRequest, build_request, flatten
 from engine.settings import Settings
 from engine.variants import NANO, VARIANTS
 
-REQUEST_FLAGS = [name for name in GenerationRequest.model_fields if name != "settings"]
+REQUEST_FLAGS = [name for name in GenerationRequest.model_fields if not name.startswith("settings")]
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -51,10 +52,13 @@ def make_parser() -> argparse.ArgumentParser:
     generate = commands.add_parser("generate", help="make a video", allow_abbrev=False)
     for name in REQUEST_FLAGS:
         info = GenerationRequest.model_fields[name]
-        generate.add_argument(f"--{name}", help=_help(info), required=info.is_required(), metavar=name.upper())
+        flag = f"--{name.replace('_', '-')}"
+        generate.add_argument(flag, help=_help(info), required=info.is_required(), metavar=name.upper())
     generate.add_argument("--settings", metavar="FILE.json", help="Settings, nested as inspect prints them.")
+    generate.add_argument("--guidance-preset", metavar="NAME", help=f"{', '.join(GUIDANCE_PRESETS)}.")
+    generate.add_argument("--speed", metavar="NAME", help=f"{', '.join(SPEED_PRESETS)}.")
     generate.add_argument("--steps", dest="sampling.steps", metavar="N", help="Short for --sampling.steps.")
-    group = generate.add_argument_group("settings (they beat --settings; the defaults are nano's)")
+    group = generate.add_argument_group("settings (they beat --settings and presets; the defaults are nano's)")
     defaults = flatten(NANO.default_settings.model_dump())
     for name, info in settings_fields().items():
         # A switch may be given without a value.
@@ -76,12 +80,17 @@ def _help(info: FieldInfo, default: Any = PydanticUndefined) -> str:
 
 
 def parse_request(arguments: argparse.Namespace) -> GenerationRequest:
-    """The request of `generate`: flags beat the settings file, which beats the model's defaults."""
+    """The request of `generate`: flags beat the settings file, which beats presets, which beat the model's defaults."""
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     values = {name: given[name] for name in REQUEST_FLAGS if name in given}
     if "settings" in given:
         values["settings"] = _read_settings(Path(given["settings"]))
-    return build_request(values, {name: given[name] for name in settings_fields() if name in given})
+    return build_request(
+        values,
+        {name: given[name] for name in settings_fields() if name in given},
+        guidance_preset=given.get("guidance_preset"),
+        speed_preset=given.get("speed"),
+    )
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

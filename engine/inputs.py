@@ -34,8 +34,8 @@ class Inputs:
     """The voice as the video carries it, float32 mono at SOUNDTRACK_RATE_HZ."""
     num_frames: int
     """Video frames as long as the sound, at 25 per second."""
-    image_sha256: str
-    audio_sha256: str
+    sha256: dict[str, str]
+    """Of every file that was read, by the request's field."""
     notices: tuple[str, ...]
 
 
@@ -44,6 +44,7 @@ def read_inputs(request: GenerationRequest) -> Inputs:
     check_writable(request.out)
     _check_not_an_input(request)
     variant = find_variant(request.model)
+    assert request.image is not None
     picture = read_picture(request.image)
     wave = read_audio(request.audio, max_s=variant.max_audio_s)
     face, face_notice = find_face(picture)
@@ -63,8 +64,7 @@ def read_inputs(request: GenerationRequest) -> Inputs:
         wave=wave,
         soundtrack=read_audio(request.audio, sample_rate_hz=SOUNDTRACK_RATE_HZ, max_s=variant.max_audio_s),
         num_frames=max(1, round(len(wave) / SAMPLE_RATE_HZ * FPS)),
-        image_sha256=file_sha256(request.image),
-        audio_sha256=file_sha256(request.audio),
+        sha256={"image": file_sha256(request.image), "audio": file_sha256(request.audio)},
         notices=tuple(notices),
     )
 
@@ -72,7 +72,7 @@ def read_inputs(request: GenerationRequest) -> Inputs:
 def _check_not_an_input(request: GenerationRequest) -> None:
     """The video appears under its name by replacing what was there: never the user's own picture or sound."""
     for path in (request.image, request.audio):
-        if os.path.exists(path) and os.path.exists(request.out) and request.out.samefile(path):
+        if path is not None and os.path.exists(path) and os.path.exists(request.out) and request.out.samefile(path):
             raise UserError(f"The video would replace {path}, which it is made from; give another output name.", "out")
 
 

@@ -61,8 +61,7 @@ def animate(model: NanoModel, inputs: Inputs, request: GenerationRequest, meter:
     record = GenerationRecord(
         request=request,
         checkpoint_sha256=model.checkpoint_sha256,
-        image_sha256=inputs.image_sha256,
-        audio_sha256=inputs.audio_sha256,
+        inputs_sha256=inputs.sha256,
         face_box=inputs.face.box,
         width_px=width,
         height_px=height,

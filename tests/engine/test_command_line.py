@@ -8,13 +8,14 @@ from typing import Literal, get_args, get_origin
 
 import numpy as np
 import pytest
+from annotated_types import Le
 import soundfile
 from PIL import Image
 from pydantic.fields import FieldInfo
 
 from engine.__main__ import main, make_parser, parse_request, settings_fields
 from engine.request import flatten
-from engine.variants import NANO
+from engine.variants import NANO, PREVIEW
 from tests.conftest import RATE_HZ, voice_like
 
 BARE = ["generate", "--image", "face.png", "--audio", "voice.wav", "--out", "out.mp4"]
@@ -25,6 +26,10 @@ def parsed(*flags: str) -> dict:
     return flatten(request.settings.model_dump())
 
 
+def ceiling(info: FieldInfo) -> float | None:
+    return next((bound.le for bound in info.metadata if isinstance(bound, Le)), None)
+
+
 def another_value(info: FieldInfo, default: object) -> object:
     if get_origin(info.annotation) is Literal:
         return next(choice for choice in get_args(info.annotation) if choice != default)
@@ -32,20 +37,20 @@ def another_value(info: FieldInfo, default: object) -> object:
         case bool():
             return not default
         case int() | float():
-            return default + 1
+            return default + 1 if (ceiling(info) or 2) > 1 else default / 2
         case str():
             return default + "blurred"
 
 
 @pytest.mark.parametrize("name", settings_fields())
 def test_every_setting_is_a_flag_that_reaches_the_request(name: str):
-    defaults = flatten(NANO.default_settings.model_dump())
+    defaults = flatten(PREVIEW.default_settings.model_dump())
     assert set(defaults) == set(settings_fields())
     value = another_value(settings_fields()[name], defaults[name])
     # A lower breakpoint must stay below the upper one.
     companion = {name.replace(".low", ".high"): 1000.0} if name.endswith(".low") else {}
     flags = [part for key, given in {name: value, **companion}.items() for part in (f"--{key}", str(given))]
-    assert parsed(*flags) == defaults | {name: value} | companion
+    assert parsed("--model", "preview", *flags) == defaults | {name: value} | companion
 
 
 def test_flags_beat_the_settings_file_which_beats_the_defaults(tmp_path: Path):
@@ -162,7 +167,7 @@ def test_bad_input_is_one_clear_line_exit_2_and_no_file(
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [([], "required"), (["sing"], "sing"), (["generate"], "--image"), (["inspect", "nowhere.mp4"], "nowhere.mp4")],
+    [([], "required"), (["sing"], "sing"), (["generate"], "--audio"), (["inspect", "nowhere.mp4"], "nowhere.mp4")],
 )
 def test_bad_commands_are_one_line_too(arguments: list[str], words: str, capsys: pytest.CaptureFixture):
     assert main(arguments) == 2

@@ -50,7 +50,18 @@ def test_a_request_survives_its_own_json():
         ({"task": "sing"}, {}, "task", "talking-head"),
         ({"seed": -1}, {}, "seed", "greater"),
         ({"out": "out.avi"}, {}, "out", ".mp4"),
-        ({"image": None}, {}, "image", "path"),
+        ({"image": None}, {}, "image", "needs --image"),
+        ({"image": 5}, {}, "image", "path"),
+        ({"last_image": "b.png"}, {}, "last_image", "does not read"),
+        ({"task": "first-last-frame"}, {}, "last_image", "needs --last-image"),
+        ({"task": "lip-sync", "video": "a.mp4"}, {}, "video", "one of them"),
+        ({"task": "text-to-video"}, {}, "task", "preview or flash"),
+        ({"model": "preview", "task": "text-to-video", "image": None}, {}, "prompt", "needs --prompt"),
+        ({"lip_box": "0,0,1,1"}, {}, "lip_box", "does not read"),
+        ({"face_box": "0.5,0,0.4,1"}, {}, "face_box", "left < right"),
+        ({"face_box": "0.1,0,1.4,1"}, {}, "face_box.2", "less than or equal to 1"),
+        ({"lora": "style.safetensors"}, {}, "lora", "no LoRA"),
+        ({"settings_by_step": ({},)}, {}, None, "settings_by_step"),
         ({"image": "a\0b"}, {}, "image", "null"),
         ({"image": "caf\udce9.png"}, {}, "image", "UTF-8"),
         ({"prompt": "caf\udce9"}, {}, "prompt", "unicode"),
@@ -60,7 +71,7 @@ def test_a_request_survives_its_own_json():
         ({"settings": {"audio_scale": {"low": 1}}}, {}, "audio_scale.low", "Unknown setting"),
     ],
 )
-def test_a_bad_value_is_refused_beside_its_field(values: dict, overrides: dict, field: str, words: str):
+def test_a_bad_value_is_refused_beside_its_field(values: dict, overrides: dict, field: str | None, words: str):
     with pytest.raises(UserError) as caught:
         build_request(GOOD | values, overrides)
     assert caught.value.field == field

@@ -63,8 +63,7 @@ class SmallEngine:
         return GenerationRecord(
             request=request,
             checkpoint_sha256="0" * 64,
-            image_sha256="0" * 64,
-            audio_sha256="0" * 64,
+            inputs_sha256={"image": "0" * 64, "audio": "0" * 64},
             face_box=view.faces[0],
             width_px=width,
             height_px=height,
