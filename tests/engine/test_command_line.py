@@ -8,8 +8,8 @@ from typing import Literal, get_args, get_origin
 
 import numpy as np
 import pytest
-from annotated_types import Le
 import soundfile
+from annotated_types import Le
 from PIL import Image
 from pydantic.fields import FieldInfo
 
