@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from engine.errors import UserError
 from engine.model.nano_encoders import NanoAudioEncoder, level
 from trainer.arguments import writable_folder
 from trainer.speech.augment import augment
@@ -20,6 +22,19 @@ from trainer.speech.corpus import SPLITS, Corpus
 CLIP_FRAMES = 100
 CURVE_WEIGHTS = (3.0, 1.5, 1.0, 0.5, 0.5)
 """Of aperture, width, bite, teeth, tongue in the loss."""
+
+
+def read_audio_encoder(path: Path, channels: int = 128) -> NanoAudioEncoder:
+    """The pre-trained audio encoder in the file `path`. Raises UserError where that holds something else."""
+    encoder = NanoAudioEncoder(channels)
+    try:
+        encoder.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise UserError(
+            f"{path} is not an audio encoder of {channels} channels: make it with python -m trainer audio-encoder.",
+            "audio-encoder",
+        ) from error
+    return encoder
 
 
 def clip_batch(corpus: Corpus, size: int, random: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -42,14 +57,19 @@ def aperture_r(encoder: NanoAudioEncoder, corpus: Corpus, tracks: int) -> np.nda
     return np.array(scores)
 
 
-def pretrain(corpus_folder: Path, out: Path, *, steps: int, batch: int, seed: int) -> dict[str, float]:
-    """Train for `steps`, write audio_encoder.safetensors and its log into `out`; returns mean r by held-out split."""
+def pretrain(
+    corpus_folder: Path, out: Path, *, steps: int, batch: int, seed: int, start: Path | None = None
+) -> dict[str, float]:
+    """Train for `steps`, write audio_encoder.safetensors and its log into `out`; returns mean r by held-out split.
+
+    Goes on from the encoder in the file `start` if there is one, with a learning-rate schedule of its own.
+    """
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     noise = torch.Generator().manual_seed(seed)
     corpus, *held_out = (Corpus(corpus_folder / split) for split in SPLITS)
     writable_folder(out)
-    encoder = NanoAudioEncoder()
+    encoder = read_audio_encoder(start) if start else NanoAudioEncoder()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=1.5e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.5e-3, total_steps=steps, pct_start=0.05)
     weights = torch.tensor(CURVE_WEIGHTS)

@@ -11,6 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `audio-encoder`."""
     parser.add_argument("--corpus", type=Path, default=Path("data/speech"), help="default: data/speech")
     parser.add_argument("--out", type=Path, default=Path("runs/audio_encoder"), help="default: runs/audio_encoder")
+    parser.add_argument("--start", type=Path, help="an audio_encoder.safetensors to go on from; default: from nothing")
     parser.add_argument("--steps", type=positive_int, default=1500, help="default: 1500")
     parser.add_argument("--batch", type=positive_int, default=32, help="clips of 4 s in a step; default: 32")
     parser.add_argument("--seed", type=seed, default=0, help="default: 0")
@@ -18,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print the aperture's mean r on every held-out split."""
-    scores = pretrain(args.corpus, args.out, steps=args.steps, batch=args.batch, seed=args.seed)
+    scores = pretrain(args.corpus, args.out, steps=args.steps, batch=args.batch, seed=args.seed, start=args.start)
     for split, r in scores.items():
         print(f"{split:<15} aperture r {r:.3f}")
     return 0

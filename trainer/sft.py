@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from engine.errors import UserError
@@ -25,6 +23,7 @@ from engine.model.nano_encoders import NanoAudioEncoder
 from engine.sampling.phda import weight
 from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
 from trainer.arguments import writable_folder
+from trainer.audio_encoder import read_audio_encoder
 from trainer.checkpoint import load_state, save_state
 from trainer.clips import VOCABULARY, ClipMaker
 from trainer.ema import EMA
@@ -70,19 +69,6 @@ def build_model(recipe: SFTRecipe, clips: ClipMaker, audio_encoder: NanoAudioEnc
         }
     )
     return model
-
-
-def read_audio_encoder(path: Path, channels: int) -> NanoAudioEncoder:
-    """The pre-trained audio encoder in the file `path`. Raises UserError where that holds something else."""
-    encoder = NanoAudioEncoder(channels)
-    try:
-        encoder.load_state_dict(load_file(path))
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(
-            f"{path} is not an audio encoder of {channels} channels: make it with python -m trainer audio-encoder.",
-            "audio-encoder",
-        ) from error
-    return encoder
 
 
 class Batches:
