@@ -6,12 +6,13 @@ from torch import Tensor, nn
 class EMA:
     """A shadow of every parameter of `model`: shadow <- d * shadow + (1 - d) * weight after each step.
 
-    d = min(decay, (1 + n) / (10 + n)) at step n, so that the random start is soon forgotten.
+    d = min(decay, (1 + n) / (10 + n)) at step n, so that a random start is soon forgotten; weights that are trained
+    already begin at n = `seen`. The decay may be set anew from stage to stage, the shadow is carried on.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, seen: int = 0) -> None:
         self.decay = decay
-        self.steps = 0
+        self.steps = seen
         self.shadow = {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
     def update(self, model: nn.Module) -> None:
@@ -34,3 +35,10 @@ class EMA:
         """From a checkpoint of the same model."""
         self.steps = int(state["steps"])
         self.shadow = {name: weight for name, weight in state.items() if isinstance(weight, Tensor)}
+
+
+def stage_decay(old_share: float, steps: int) -> float:
+    """d = rho^(1/N): over a stage of N `steps` the shadow keeps `old_share` rho, in (0, 1), of what it was before."""
+    if not 0 < old_share < 1 or steps < 1:
+        raise ValueError(f"the old share must be in (0, 1) and a stage have steps; got {old_share}, {steps}")
+    return float(old_share ** (1 / steps))

@@ -3,10 +3,26 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from trainer.tasks import IMAGE_TO_VIDEO, SCHEDULES
+
+SEEN = 1_000_000
+"""Steps that a model which is trained on counts as having seen: its average has no random start to forget."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the Soup of Tasks: how long, and the share of each task (`trainer.tasks`)."""
+
+    steps: int
+    tasks: dict[str, float]
+
 
 @dataclass(frozen=True)
 class SFTRecipe:
     """Flow-matching SFT of nano. Shares are probabilities per sample; timesteps tau = 1000 * sigma.
+
+    At the end of every stage the weights become their average, of which the stage before keeps `old_share`
+    (inter-task EMA). `trained_on` says whether it starts from a model (`sft --start`) or from nothing.
 
     `tau_shift` s draws sigma = s*u / (1 + (s-1)*u), u uniform. `lengths` are (content latent frames, batch size) and
     alternate. `slot_weight` is what the squared error of a slot counts against that of a point: slots are few and each
@@ -15,14 +31,15 @@ class SFTRecipe:
     """
 
     name: str
-    steps: int
+    stages: tuple[Stage, ...]
+    trained_on: bool = False
+    old_share: float = 0.3
     seed: int = 0
     learning_rate: float = 1e-3
     warmup_steps: int = 200
     final_learning_rate: float = 2e-5
     weight_decay: float = 0.01
     gradient_clip: float = 1.0
-    ema_decay: float = 0.999
     lengths: tuple[tuple[int, int], ...] = ((8, 32), (16, 16))
     tau_shift: float = 3.0
     slot_weight: float = 10.0
@@ -53,10 +70,33 @@ class SFTRecipe:
         """For the model's own folder."""
         return asdict(self)
 
+    @property
+    def steps(self) -> int:
+        """Of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[int, Stage]:
+        """The stage that `step` belongs to, counting from 0, and its number."""
+        for number, stage in enumerate(self.stages):
+            if step < stage.steps:
+                return number, stage
+            step -= stage.steps
+        raise ValueError(f"the recipe {self.name} ends before that step")
+
+    def stage_ends_at(self, step: int) -> bool:
+        """Whether `step` is the last of a stage."""
+        return step + 1 == self.steps or self.stage_at(step)[0] != self.stage_at(step + 1)[0]
+
 
 def nano() -> SFTRecipe:
-    """The bundled model."""
-    return SFTRecipe(name="nano", steps=3500)
+    """The first edition: talking heads alone."""
+    return SFTRecipe(name="nano", stages=(Stage(3500, {IMAGE_TO_VIDEO: 1.0}),), old_share=0.03)
 
 
-RECIPES = {"nano": nano}
+def nano_soup(schedule: str = "hard-to-easy", steps: tuple[int, ...] = (1200, 1200, 1500)) -> SFTRecipe:
+    """The bundled model, trained on from the first edition: three stages, from hard tasks to easy ones."""
+    stages = tuple(Stage(count, shares) for count, shares in zip(steps, SCHEDULES[schedule], strict=True))
+    return SFTRecipe(name="nano-soup", stages=stages, trained_on=True, seed=1, learning_rate=6e-4, warmup_steps=100)
+
+
+RECIPES = {"nano": nano, "nano-soup": nano_soup}

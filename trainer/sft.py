@@ -21,16 +21,17 @@ from engine.model.face_motion import slot_cells
 from engine.model.nano import NanoModel
 from engine.model.nano_encoders import NanoAudioEncoder
 from engine.sampling.phda import weight
-from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
+from engine.sampling.tasks import to_video_frames
 from trainer.arguments import writable_folder
 from trainer.audio_encoder import read_audio_encoder
 from trainer.checkpoint import load_state, save_state
 from trainer.clips import VOCABULARY, ClipMaker
-from trainer.ema import EMA
+from trainer.ema import EMA, stage_decay
 from trainer.faces import mean_face, ridge_map
 from trainer.features import corpus_features
-from trainer.recipes import SFTRecipe
+from trainer.recipes import SEEN, SFTRecipe
 from trainer.speech.corpus import Corpus
+from trainer.tasks import FIRST_LAST_FRAME, conditions, draw_tasks
 
 CHECKPOINT_EVERY = 250
 _STATISTICS_STEP = 2**31 - 1
@@ -40,8 +41,13 @@ _STD_FLOOR = 0.15
 """Least deviation of a point's value, as a share of the liveliest point's: else a forehead counts like the lips."""
 
 
-def build_model(recipe: SFTRecipe, clips: ClipMaker, audio_encoder: NanoAudioEncoder) -> NanoModel:
-    """A fresh nano with the pre-trained audio encoder and the corpus's statistics."""
+def build_model(
+    recipe: SFTRecipe, clips: ClipMaker, audio_encoder: NanoAudioEncoder, start: NanoModel | None = None
+) -> NanoModel:
+    """A nano with the pre-trained audio encoder: fresh with the corpus's statistics, or `start`, trained on.
+
+    `start` keeps its own statistics, and the words that it knows their meaning.
+    """
     torch.manual_seed(recipe.seed)
     model = NanoModel(
         {
@@ -55,6 +61,9 @@ def build_model(recipe: SFTRecipe, clips: ClipMaker, audio_encoder: NanoAudioEnc
     )
     model.audio_encoder.load_state_dict(audio_encoder.state_dict())
     model.audio_encoder.requires_grad_(False)
+    if start is not None:
+        _take_over(model, start)
+        return model
     sample = clips.draw(_STATISTICS_STEP, 512, 8)
     motion = (sample.points - sample.points[:, :1]).std((0, 1))
     position = sample.points.std((0, 1))
@@ -69,6 +78,17 @@ def build_model(recipe: SFTRecipe, clips: ClipMaker, audio_encoder: NanoAudioEnc
         }
     )
     return model
+
+
+def _take_over(model: NanoModel, start: NanoModel) -> None:
+    """Set `model` to the weights of `start`, all but the audio encoder's; words are matched by name."""
+    for part in ("transformer", "image_encoder", "autoencoder"):
+        model.get_submodule(part).load_state_dict(start.get_submodule(part).state_dict())
+    known = {word: index + 1 for index, word in enumerate(start.text_encoder.vocabulary)}
+    with torch.no_grad():
+        for index, word in enumerate(model.text_encoder.vocabulary):
+            if word in known:
+                model.text_encoder.embedding.weight[index + 1] = start.text_encoder.embedding.weight[known[word]]
 
 
 class Batches:
@@ -92,7 +112,8 @@ class Batches:
         random = np.random.default_rng([recipe.seed, 3, step])
         noise = torch.Generator().manual_seed(recipe.seed * 2**31 + step)
         length, size = recipe.lengths[step % len(recipe.lengths)]
-        clips = self._clips.draw(step, size, length)
+        tasks = draw_tasks(recipe.stage_at(step)[1].tasks, size, np.random.default_rng([recipe.seed, 4, step]))
+        clips = self._clips.draw(step, size, length, tasks == FIRST_LAST_FRAME)
         frames = to_video_frames(1 + length)
         points = torch.from_numpy(clips.points)
         x0 = model.autoencoder.pack(points, points[:, 0], torch.from_numpy(clips.slots))
@@ -108,7 +129,7 @@ class Batches:
         image = model.image_encoder(x0[:, :, :1]) * keep_image
         audio = self.audio(clips.first_frames, frames, random) * keep_audio[..., None, None]
         velocity = model.transformer(
-            torch.cat([x_t, _conditions(x0[:, :, :1], frames, clips.continuous)], dim=1),
+            torch.cat([x_t, conditions(x0, tasks, clips.continuous, clips.known_at_end, noise)], dim=1),
             1000 * sigma,
             text,
             image,
@@ -117,17 +138,6 @@ class Batches:
         ).sample
         weights = 1 + (recipe.slot_weight - 1) * slot_cells()
         return ((velocity - (eps - x0)).square() * weights).mean() / weights.mean()
-
-
-def _conditions(reference: Tensor, frames: int, continuous: np.ndarray) -> Tensor:
-    """Mask and masked latents [B, 20, T, 8, 8]: the first frame known, in its time or out of it."""
-    conditions = image_to_video(reference, frames)
-    slot = reference_slot(reference)
-    return torch.where(
-        torch.from_numpy(continuous)[:, None, None, None, None],
-        conditions,
-        torch.cat([slot, conditions[:, :, 1:]], dim=2),
-    )
 
 
 def _dropout(recipe: SFTRecipe, size: int, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -164,26 +174,36 @@ def _learning_rate(recipe: SFTRecipe, step: int) -> float:
 
 
 def train(
-    recipe: SFTRecipe, corpus_folder: Path, audio_encoder: Path, run: Path, *, stop_after: int | None = None
+    recipe: SFTRecipe,
+    corpus_folder: Path,
+    audio_encoder: Path,
+    run: Path,
+    *,
+    start: NanoModel | None = None,
+    stop_after: int | None = None,
 ) -> Path:
     """Train, going on from `run`'s last checkpoint if there is one; returns the folder of the averaged model.
 
     `run` gets checkpoint.pt (resumable), loss.jsonl, and model/ in the layout the engine loads, all written every
-    CHECKPOINT_EVERY steps. `stop_after` ends the run early, at that step.
+    CHECKPOINT_EVERY steps and at the end of each stage, where the weights become their average. `start` is the model
+    that a recipe which is trained on begins with. `stop_after` ends the run early, at that step.
     """
+    if recipe.trained_on != (start is not None):
+        needs = "begins with a model: give its folder" if recipe.trained_on else "begins with nothing: leave it out"
+        raise UserError(f"The recipe {recipe.name} {needs} with --start.", "start")
     corpus = Corpus(corpus_folder / "train")
     encoder = read_audio_encoder(audio_encoder, recipe.channels["audio"])
     writable_folder(run)
-    _claim(run, recipe, audio_encoder, corpus)
+    _claim(run, recipe, audio_encoder, corpus, start)
     clips = ClipMaker(corpus, recipe.seed)
-    model = build_model(recipe, clips, encoder)
+    model = build_model(recipe, clips, encoder, start)
     features = corpus_features(
         model.audio_encoder.eval(), corpus, run / "features.npy", recipe.feature_versions, recipe.seed
     )
     batches = Batches(recipe, clips, features)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
-    ema = EMA(model, recipe.ema_decay)
+    ema = EMA(model, decay=0.0, seen=SEEN if recipe.trained_on else 0)
     first = _resume(run, model, optimizer, ema)
     last = recipe.steps if stop_after is None else min(stop_after, recipe.steps)
     started = time.monotonic()
@@ -196,21 +216,32 @@ def train(
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, recipe.gradient_clip)
             optimizer.step()
+            number, stage = recipe.stage_at(step)
+            ema.decay = stage_decay(recipe.old_share, stage.steps)
             ema.update(model)
-            row = {"step": step, "loss": round(loss.item(), 6), "seconds": round(time.monotonic() - started, 1)}
+            ends = recipe.stage_ends_at(step)
+            if ends:
+                ema.copy_to(model)
+            row = {
+                "step": step,
+                "stage": number + 1,
+                "loss": round(loss.item(), 6),
+                "seconds": round(time.monotonic() - started, 1),
+            }
             log.write(json.dumps(row) + "\n")
-            if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == last:
+            if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == last or ends:
                 log.flush()
                 _checkpoint(run, step + 1, model, optimizer, ema)
     return run / "model"
 
 
-def _claim(run: Path, recipe: SFTRecipe, audio_encoder: Path, corpus: Corpus) -> None:
+def _claim(run: Path, recipe: SFTRecipe, audio_encoder: Path, corpus: Corpus, start: NanoModel | None) -> None:
     """Write down what `run` is made of; raises UserError where it was begun with something else."""
     made_of = {
         "recipe": recipe.as_dict(),
         "audio_encoder_sha256": hashlib.sha256(audio_encoder.read_bytes()).hexdigest(),
         "corpus_frames": len(corpus.curves),
+        "start_sha256": start.checkpoint_sha256 if start else None,
     }
     described = json.dumps(made_of, indent=1) + "\n"
     note = run / "made_of.json"

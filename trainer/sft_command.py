@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import UserError
-from trainer.arguments import positive_int, seed
+from engine.model.nano import NanoModel
+from trainer.arguments import seed
 from trainer.recipes import RECIPES
 from trainer.sft import train
 
@@ -19,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run", dest="folder", type=Path, default=None, help="default: runs/RECIPE; resumed if it exists"
     )
-    parser.add_argument("--steps", type=positive_int, default=None, help="instead of the recipe's")
+    parser.add_argument(
+        "--start", type=Path, default=None, help="the model that a recipe which is trained on begins with"
+    )
     parser.add_argument("--seed", type=seed, default=None, help="instead of the recipe's")
 
 
@@ -29,7 +32,9 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f"No audio encoder at {args.audio_encoder}: make it with python -m trainer audio-encoder.", None
         )
-    changed = {name: value for name in ("steps", "seed") if (value := getattr(args, name)) is not None}
-    recipe = replace(RECIPES[args.recipe](), **changed)
-    print(train(recipe, args.corpus, args.audio_encoder, args.folder or Path("runs", recipe.name)))
+    recipe = RECIPES[args.recipe]()
+    if args.seed is not None:
+        recipe = replace(recipe, seed=args.seed)
+    start = NanoModel.load(args.start) if args.start else None
+    print(train(recipe, args.corpus, args.audio_encoder, args.folder or Path("runs", recipe.name), start=start))
     return 0

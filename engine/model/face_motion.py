@@ -45,6 +45,18 @@ POINT_GROUPS: tuple[tuple[str, tuple[int, int, int, int]], ...] = (
 )
 """Sixteen groups in reading order, four in a row; the slots' group holds no points."""
 
+LIP_GROUPS = (
+    "outer lip, upper",
+    "inner lip, upper",
+    "inner lip, middle",
+    "corners and outer middle",
+    "outer lip, lower",
+    "inner lip, lower",
+    "chin",
+    "jaw",
+)
+"""What lip-sync generates: the whole lower face, or the jaw would give the answer away."""
+
 SLOTS = ("yaw", "pitch", "roll", "x", "y", "scale", "teeth", "tongue")
 """Angles in radians, x and y in face heights, scale as a logarithm; all against the reference's pose. In the slots'
 group cell i holds slot 2i and 2i + 1 as its two values."""
@@ -181,6 +193,18 @@ def slot_cells() -> Tensor:
     """1 where the 8x8 grid holds slots, 0 where it holds points: [8, 8]."""
     cells = torch.zeros(GRID * GRID)
     cells[_SLOT_CELLS] = 1.0
+    return cells.unflatten(0, (GRID, GRID))
+
+
+def lip_cells() -> Tensor:
+    """1 where the 8x8 grid holds what a voice moves, lips, chin, jaw, teeth and tongue; 0 elsewhere: [8, 8]."""
+    cells = torch.zeros(GRID * GRID)
+    for group, (name, points) in enumerate(POINT_GROUPS):
+        if name in LIP_GROUPS:
+            row, column = divmod(group, GRID // 2)
+            for index in range(len(points)):
+                cells[(2 * row + index // 2) * GRID + 2 * column + index % 2] = 1.0
+    cells[_SLOT_CELLS[SLOTS.index("teeth") // 2]] = 1.0
     return cells.unflatten(0, (GRID, GRID))
 
 

@@ -52,6 +52,41 @@ def image_to_video(reference: Tensor, num_frames: int) -> Tensor:
     return torch.cat([mask_channels(known), torch.cat([reference, grey], dim=2)], dim=1)
 
 
+def first_last_frame(first: Tensor, last: Tensor, num_frames: int, known_at_end: int = 1) -> Tensor:
+    """First-last-frame: frame 0 and the `known_at_end` (1 to 4) last frames are known, what lies between is generated.
+
+    `first` and `last` are [B, 16, 1, h, w], `last` the masked latent of the clip's last four frames, in which what is
+    not known is grey. Returns mask and masked latents [B, 20, T, h, w]; with one known frame the last latent's mask is
+    0001.
+    """
+    if not 1 <= known_at_end <= FRAMES_PER_LATENT:
+        raise ValueError(f"known_at_end must be in [1, {FRAMES_PER_LATENT}]; got {known_at_end}")
+    batch, channels, _, height, width = first.shape
+    known = first.new_zeros(batch, num_frames, height, width)
+    known[:, 0] = 1.0
+    known[:, num_frames - known_at_end :] = 1.0
+    grey = first.new_zeros(batch, channels, to_latent_frames(num_frames) - 2, height, width)
+    return torch.cat([mask_channels(known), torch.cat([first, grey, last], dim=2)], dim=1)
+
+
+def lip_sync(masked_latents: Tensor, generate: Tensor) -> Tensor:
+    """Lip-sync: the lower face is generated in every frame, all else is known.
+
+    `masked_latents` [B, 16, T, h, w] are those of the film with the lower face grey; `generate` is the paper's M on
+    the latent grid, 1 where the model must generate, [B, F, h, w], or [B, 1, h, w] for every frame alike. Returns mask
+    and masked latents [B, 20, T, h, w].
+    """
+    num_frames = to_video_frames(masked_latents.shape[2])
+    known = (1.0 - generate.to(masked_latents)).expand(-1, num_frames, -1, -1)
+    return torch.cat([mask_channels(known), masked_latents], dim=1)
+
+
+def text_to_video(like: Tensor) -> Tensor:
+    """Text-to-video: nothing is known. Zeros [B, 20, T, h, w] for latents `like` [B, 16, T, h, w]."""
+    batch, channels, frames, height, width = like.shape
+    return like.new_zeros(batch, FRAMES_PER_LATENT + channels, frames, height, width)
+
+
 def reference_slot(reference: Tensor) -> Tensor:
     """What stands in front of a window that does not begin the clip: the same face at another moment.
 

@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch import nn
 
-from trainer.ema import EMA
+from trainer.ema import EMA, stage_decay
 
 
 def test_shadow_forgets_the_start_and_follows_a_constant_weight():
@@ -33,3 +34,14 @@ def test_state_comes_back():
     other.load_state_dict(ema.state_dict())
     assert other.steps == 1
     torch.testing.assert_close(other.shadow["weight"], ema.shadow["weight"])
+
+
+@pytest.mark.parametrize("steps", [1, 7, 400])
+def test_a_stage_leaves_its_share_to_what_was_before(steps: int):
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.ones_(model.weight)
+    average = EMA(model, stage_decay(0.3, steps), seen=10**6)
+    nn.init.zeros_(model.weight)
+    for _ in range(steps):
+        average.update(model)
+    assert float(average.shadow["weight"]) == pytest.approx(0.3, abs=1e-4)

@@ -8,13 +8,14 @@ from safetensors.torch import load_file, save_file
 
 from engine.errors import UserError
 from engine.model.nano import NanoModel
-from engine.model.nano_encoders import NanoAudioEncoder
+from engine.model.nano_encoders import NanoAudioEncoder, NanoTextEncoder
+from engine.variants import NANO
 from trainer import sft
-from trainer.recipes import SFTRecipe, nano
+from trainer.recipes import SFTRecipe, Stage, nano, nano_soup
 
 TINY = replace(
     nano(),
-    steps=6,
+    stages=(Stage(6, {"image-to-video": 1.0}),),
     warmup_steps=2,
     lengths=((2, 3), (3, 2)),
     transformer={
@@ -78,7 +79,43 @@ def test_the_engine_loads_what_training_leaves_behind(toy_corpus_folder, audio_e
 
 
 def test_training_learns(toy_corpus_folder, audio_encoder, tmp_path):
-    recipe = replace(TINY, steps=160, learning_rate=5e-3, lengths=((2, 16),))
+    recipe = replace(TINY, stages=(Stage(160, {"image-to-video": 1.0}),), learning_rate=5e-3, lengths=((2, 16),))
     train(recipe, toy_corpus_folder, audio_encoder, tmp_path / "run")
     course = losses(tmp_path / "run")
     assert sum(course[-10:]) < 0.9 * sum(course[:10])
+
+
+SOUP = replace(
+    TINY,
+    trained_on=True,
+    stages=tuple(replace(stage, steps=2) for stage in nano_soup().stages),
+)
+
+
+def test_the_soup_goes_on_from_a_model_and_survives_a_kill_at_a_stages_end(toy_corpus_folder, audio_encoder, tmp_path):
+    first = train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "first", stop_after=1)
+    start = NanoModel.load(first)
+    whole = train(SOUP, toy_corpus_folder, audio_encoder, tmp_path / "whole", start=start)
+    train(SOUP, toy_corpus_folder, audio_encoder, tmp_path / "killed", start=start, stop_after=2)
+    resumed = train(SOUP, toy_corpus_folder, audio_encoder, tmp_path / "killed", start=start)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "loss.jsonl").read_text().splitlines()]
+    assert [row["stage"] for row in rows] == [1, 1, 2, 2, 3, 3]
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    weights = [load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors") for folder in (whole, resumed)]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
+def test_words_keep_their_meaning_when_a_model_is_trained_on(toy_corpus_folder, audio_encoder, tmp_path):
+    start = NanoModel.load(train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "first", stop_after=1))
+    start.text_encoder = NanoTextEncoder(("nodding", "calm"), 8)
+    clips = sft.ClipMaker(sft.Corpus(toy_corpus_folder / "train"), 0)
+    model = sft.build_model(SOUP, clips, sft.read_audio_encoder(audio_encoder, 16), start)
+    for word in ("nodding", "calm"):
+        assert torch.equal(model.encode_text([word])[0, 0], start.encode_text([word])[0, 0])
+
+
+@pytest.mark.parametrize(("recipe", "given"), [(SOUP, False), (TINY, True)])
+def test_a_recipe_begins_with_a_model_or_with_nothing(recipe, given, toy_corpus_folder, audio_encoder, tmp_path):
+    start = NanoModel(NanoModel.load(NANO.folder).description) if given else None
+    with pytest.raises(UserError, match="--start"):
+        train(recipe, toy_corpus_folder, audio_encoder, tmp_path / "run", start=start)
