@@ -20,3 +20,7 @@ class FaceNotFound(UserError):
 
 class Cancelled(Exception):
     """The user asked the running job to stop. Raised by a progress callback, passed on by everything below it."""
+
+
+class StopEarly(Exception):
+    """The user wants what is there so far. Raised by a progress callback while a clip is sampled; nothing is lost."""

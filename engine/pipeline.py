@@ -102,14 +102,13 @@ def encode_conditions(
     """
     num_frames = next_valid_length(num_frames)
     still = model.autoencoder.encode_reference(reference)
-    # Together, so that both are padded to one length.
-    text, negative_text = model.encode_text([prompt, negative_prompt]).split(1)
+    text = model.encode_text([prompt])
     return Conditions(
         reference=still,
         known=image_to_video(still, num_frames),
         slot=reference_slot(still),
         text=text,
-        negative_text=negative_text,
+        negative=model.negative_text(negative_prompt),
         image=model.encode_image(reference),
         audio=model.encode_audio(wave, num_frames),
     )

@@ -7,32 +7,41 @@ Departure: the face mask and the audio scale are one factor with the weight of a
 
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.transformers.transformer_wan import WanAttention, WanTransformerBlock
 from torch import Tensor, nn
 
+from engine.model.condition_cache import CachedRows, projected
+
 
 class ModalConditions(NamedTuple):
     """What every block's cross-attention reads. D is the transformer's width, L = T·h·w its video tokens.
 
-    text [B, Lt, D]; image [B, Li, D] or None; audio [B, T, S, D], one segment per latent frame. Each weight multiplies
-    the output of its modality: text_weight and image_weight [B, 1, 1], audio_weight [B, L or 1, 1] because it carries
-    the face mask too.
+    text [B, Lt, D]; image [B, Li, D] or None; audio [B, T, S, D], one segment per latent frame, or None. Each weight
+    multiplies the output of its modality: text_weight and image_weight [B, 1, 1], audio_weight [B, h·w or 1, 1] because
+    it carries the face mask too. `face_tokens` [n] are the tokens of a latent frame that audio acts on, where it acts
+    on the same ones in every row, else None: those alone are attended to, which changes nothing.
     """
 
     text: Tensor
     image: Tensor | None
-    audio: Tensor
+    audio: Tensor | None
     text_weight: Tensor
     image_weight: Tensor
     audio_weight: Tensor
+    frame_tokens: int
+    """h·w, the tokens of a latent frame."""
+    face_tokens: Tensor | None = None
+    cached: CachedRows | None = None
 
 
 class CDCAProcessor:
     """The computation of Eq. 1 on the projections that a `CDCAttention` holds."""
 
     _attention_backend = None
+    _parallel_config = None
 
     def __call__(
         self,
@@ -46,33 +55,54 @@ class CDCAProcessor:
     ) -> Tensor:
         """`hidden_states` [B, L, D] → [B, L, D]; the three arguments that Wan passes by position do not apply here."""
         heads = (attn.heads, -1)
+        cached = conditions.cached
         query = attn.norm_q(attn.to_q(hidden_states)).unflatten(2, heads)
 
-        key = attn.norm_k(attn.to_k(conditions.text)).unflatten(2, heads)
-        value = attn.to_v(conditions.text).unflatten(2, heads)
+        key, value = projected(cached, attn, "text", conditions.text, attn.text_keys_values)
         text = dispatch_attention_fn(query, key, value, backend=self._attention_backend)
         output = conditions.text_weight * text.flatten(2)
 
         if conditions.image is not None:
-            key = attn.norm_added_k(attn.add_k_proj(conditions.image)).unflatten(2, heads)
-            value = attn.add_v_proj(conditions.image).unflatten(2, heads)
+            key, value = projected(cached, attn, "image", conditions.image, attn.image_keys_values)
             image = dispatch_attention_fn(query, key, value, backend=self._attention_backend)
             output = output + conditions.image_weight * image.flatten(2)
 
-        output = output + conditions.audio_weight * self._audio(attn, query, conditions.audio)
+        if conditions.audio is not None:
+            key, value = projected(cached, attn, "audio", conditions.audio, attn.audio_keys_values)
+            output = output + self._audio(query, key, value, conditions)
         return attn.to_out[1](attn.to_out[0](output.type_as(hidden_states)))
 
-    def _audio(self, attn: "CDCAttention", query: Tensor, audio: Tensor) -> Tensor:
-        """Each latent frame attends to its own audio segment only. Returns [B, L, D]."""
-        latent_frames = audio.shape[1]
-        heads = (attn.heads, -1)
-        query = query.unflatten(1, (latent_frames, -1)).flatten(0, 1)
-        segments = audio.flatten(0, 1)
-        key = attn.norm_k_audio(attn.to_k_audio(segments)).unflatten(2, heads)
-        value = attn.to_v_audio(segments).unflatten(2, heads)
+    def _audio(self, query: Tensor, key: Tensor, value: Tensor, conditions: ModalConditions) -> Tensor:
+        """Each latent frame attends to its own audio segment only; weighted. [B, L, H, d] → [B, L, D].
+
+        A shard of a sequence that several devices share need not be whole frames: it is padded to them.
+        """
+        length, frame_tokens = query.shape[1], conditions.frame_tokens
+        first = self._rank() * length
+        lead = first % frame_tokens
+        frames = slice(first // frame_tokens, -(-(first + length) // frame_tokens))
+        count = frames.stop - frames.start
+        query = F.pad(query, (0, 0, 0, 0, lead, count * frame_tokens - lead - length))
+        query = query.unflatten(1, (count, frame_tokens)).flatten(0, 1)
+        weight = conditions.audio_weight
+        face = conditions.face_tokens
+        if face is not None:
+            query, weight = query[:, face], weight[:, face]
         # A few dozen keys per frame: the quantised and sparse backends that pay for long sequences lose here.
-        output = dispatch_attention_fn(query, key, value, backend=AttentionBackendName.NATIVE)
-        return output.unflatten(0, (-1, latent_frames)).flatten(1, 2).flatten(2)
+        attended = dispatch_attention_fn(
+            query, key[:, frames].flatten(0, 1), value[:, frames].flatten(0, 1), backend=AttentionBackendName.NATIVE
+        )
+        output = attended.flatten(2).unflatten(0, (-1, count)) * weight.unsqueeze(1)
+        if face is not None:
+            everywhere = output.new_zeros(*output.shape[:2], frame_tokens, output.shape[3])
+            output = everywhere.index_copy_(2, face, output)
+        return output.flatten(1, 2)[:, lead : lead + length]
+
+    def _rank(self) -> int:
+        """This device's place among those that share the sequence."""
+        if self._parallel_config is None:
+            return 0
+        return int(self._parallel_config.context_parallel_config._flattened_mesh.get_local_rank())
 
 
 class CDCAttention(WanAttention):
@@ -95,6 +125,23 @@ class CDCAttention(WanAttention):
         self.to_k_audio = nn.Linear(dim, dim, bias=audio_bias)
         self.to_v_audio = nn.Linear(dim, dim, bias=audio_bias)
         self.norm_k_audio = nn.RMSNorm(dim, eps=eps)
+
+    def text_keys_values(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Of tokens [B, Lt, D], each [B, Lt, H, d]."""
+        heads = (self.heads, -1)
+        return self.norm_k(self.to_k(text)).unflatten(2, heads), self.to_v(text).unflatten(2, heads)
+
+    def image_keys_values(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Of tokens [B, Li, D], each [B, Li, H, d]."""
+        heads = (self.heads, -1)
+        key = self.norm_added_k(self.add_k_proj(image))
+        return key.unflatten(2, heads), self.add_v_proj(image).unflatten(2, heads)
+
+    def audio_keys_values(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Of segments [B, T, S, D], each [B, T, S, H, d]."""
+        heads = (self.heads, -1)
+        key = self.norm_k_audio(self.to_k_audio(audio))
+        return key.unflatten(3, heads), self.to_v_audio(audio).unflatten(3, heads)
 
 
 class EchoMimicBlock(WanTransformerBlock):

@@ -19,6 +19,7 @@ from engine.errors import UserError
 from engine.model.face_motion import CHANNELS, FaceMotionAutoencoder, FaceReference
 from engine.model.nano_encoders import NanoAudioEncoder, NanoImageEncoder, NanoTextEncoder
 from engine.model.transformer import EchoMimicTransformer3DModel
+from engine.sampling.phase_negative import NegativeText, negative_words
 from engine.variants import NANO_DESCRIPTION
 
 WEIGHTS = Path("transformer", "diffusion_pytorch_model.safetensors")
@@ -84,6 +85,16 @@ class NanoModel(nn.Module):
     def encode_text(self, prompts: list[str]) -> Tensor:
         """[B, words, channels], zeros behind the known words: the empty prompt is all zeros."""
         return self.text_encoder(self.text_encoder.tokens(prompts))
+
+    def negative_text(self, prompt: str) -> NegativeText:
+        """The user's negative prompt and the groups of negative guidance, features of the known words."""
+        groups = negative_words("nano")
+        own, motion, detail = (self._word_features(text) for text in (prompt, groups["motion"], groups["detail"]))
+        return NegativeText(own, motion, detail, self.text_encoder.max_words)
+
+    def _word_features(self, prompt: str) -> Tensor:
+        tokens = self.text_encoder.tokens([prompt])
+        return self.text_encoder(tokens)[0, tokens[0] != 0]
 
     def unknown_words(self, prompt: str) -> list[str]:
         """The words of `prompt` that this model passes over."""

@@ -6,6 +6,7 @@ the modality weights W(c, τ) come in as numbers.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,10 @@ from torch import Tensor, nn
 
 from engine.model.audio_projection import FlashAudioProjection, PreviewAudioProjection
 from engine.model.cdca import CDCAttention, EchoMimicBlock, ModalConditions
+from engine.model.condition_cache import CachedRows, projected
+
+SkipBlocks = Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], Tensor]
+"""Called with the tokens [B, L, D], the timestep's modulation [B, 6, D] and what runs the blocks."""
 
 AudioProjectionKind = Literal["preview", "flash"]
 
@@ -128,6 +133,8 @@ class EchoMimicTransformer3DModel(WanTransformer3DModel):
         modal_weights: Tensor | None = None,
         face_mask: Tensor | None = None,
         audio_scale: float = 1.0,
+        cached: CachedRows | None = None,
+        skip_blocks: SkipBlocks | None = None,
         attention_kwargs: dict[str, Any] | None = None,
         return_dict: bool = True,
     ) -> Transformer2DModelOutput | tuple[Tensor]:
@@ -138,54 +145,97 @@ class EchoMimicTransformer3DModel(WanTransformer3DModel):
         encoder_hidden_states_image [B, Li, image_dim]: any number of tokens. encoder_hidden_states_audio: 50 Hz
         features [B, 2F, audio_dim] (preview) or windows [B, F, 5, layers, audio_dim] (flash), F = 4(T − 1) + 1.
         modal_weights [B, 3]: W(c, τ) of text, image, audio; ones if None. face_mask [B, (H/p)·(W/p)]: multiplies the
-        audio attention of every latent frame; ones if None. audio_scale: multiplies it too.
+        audio attention of every latent frame; ones if None. audio_scale: multiplies it too. cached: where to keep what
+        the conditions become (`ConditionCache.rows`); nothing is kept if None. skip_blocks: decides whether the blocks
+        run at all (`engine.sampling.step_cache.TeaCache`); they do if None.
         Raises ValueError if the audio is not as long as the video.
         """
         grid = [size // patch for size, patch in zip(hidden_states.shape[2:], self.config.patch_size, strict=True)]
         rotary_emb = self.rope(hidden_states)
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
 
-        temb, timestep_proj, text, image = self.condition_embedder(
-            timestep, encoder_hidden_states, encoder_hidden_states_image
+        embedder = self.condition_embedder
+        timestep = embedder.timesteps_proj(timestep).to(hidden_states.dtype)
+        temb = embedder.time_embedder(timestep)
+        timestep_proj = embedder.time_proj(embedder.act_fn(temb)).unflatten(1, (6, -1))
+        text, image, audio = self._embedded(
+            encoder_hidden_states,
+            encoder_hidden_states_image,
+            encoder_hidden_states_audio if audio_scale else None,
+            cached,
         )
-        timestep_proj = timestep_proj.unflatten(1, (6, -1))
-        audio = self.audio_projector(encoder_hidden_states_audio)
-        if audio.shape[1] != grid[0]:
+        if audio is not None and audio.shape[1] != grid[0]:
             raise ValueError(f"The audio is {audio.shape[1]} latent frames long, the video {grid[0]}.")
         conditions = ModalConditions(
-            text, image, audio, *self._weights(modal_weights, face_mask, audio_scale, hidden_states, grid)
+            text,
+            image,
+            audio,
+            *self._weights(modal_weights, face_mask, audio_scale, hidden_states, grid),
+            frame_tokens=math.prod(grid[1:]),
+            face_tokens=_face_tokens(face_mask),
+            cached=cached,
         )
 
-        for block in self.blocks:
-            if torch.is_grad_enabled() and self.gradient_checkpointing:
-                hidden_states = self._gradient_checkpointing_func(
-                    block, hidden_states, conditions, timestep_proj, rotary_emb
-                )
-            else:
-                hidden_states = block(hidden_states, conditions, timestep_proj, rotary_emb)
+        def run_blocks(hidden_states: Tensor) -> Tensor:
+            for block in self.blocks:
+                if torch.is_grad_enabled() and self.gradient_checkpointing:
+                    hidden_states = self._gradient_checkpointing_func(
+                        block, hidden_states, conditions, timestep_proj, rotary_emb
+                    )
+                else:
+                    hidden_states = block(hidden_states, conditions, timestep_proj, rotary_emb)
+            return hidden_states
+
+        if skip_blocks is None:
+            hidden_states = run_blocks(hidden_states)
+        else:
+            hidden_states = skip_blocks(hidden_states, timestep_proj, run_blocks)
 
         shift, scale = (self.scale_shift_table + temb.unsqueeze(1)).to(hidden_states.device).chunk(2, dim=1)
         hidden_states = (self.norm_out(hidden_states.float()) * (1 + scale) + shift).type_as(hidden_states)
         sample = self._unpatchify(self.proj_out(hidden_states), grid)
         return Transformer2DModelOutput(sample=sample) if return_dict else (sample,)
 
+    def _embedded(
+        self, text: Tensor, image: Tensor | None, audio: Tensor | None, cached: CachedRows | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Text, image and audio in the transformer's width, from the cache where they are kept."""
+
+        def embed(name: str, module: nn.Module, rows: Tensor) -> Tensor:
+            return projected(cached, module, name, rows, lambda rows: (module(rows),))[0]
+
+        embedder = self.condition_embedder
+        return (
+            embed("text", embedder.text_embedder, text),
+            None if image is None else embed("image", embedder.image_embedder, image),
+            None if audio is None else embed("audio", self.audio_projector, audio),
+        )
+
     @staticmethod
     def _weights(
         modal_weights: Tensor | None, face_mask: Tensor | None, audio_scale: float, like: Tensor, grid: list[int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights of text, image and audio that broadcast over the tokens [B, T·h·w, D]."""
+        """Weights of text and image [B, 1, 1], and of audio over the tokens of a latent frame, [B, h·w, 1]."""
         if modal_weights is None:
             modal_weights = like.new_ones(like.shape[0], 3)
         text, image, audio = modal_weights.to(like)[:, :, None, None].unbind(1)
-        audio = audio * audio_scale
+        tokens = math.prod(grid[1:])
+        audio = (audio * audio_scale).expand(-1, tokens, -1)
         if face_mask is not None:
-            tokens = math.prod(grid[1:])
             if face_mask.shape[1] != tokens:
                 raise ValueError(f"The face mask has {face_mask.shape[1]} tokens, a latent frame has {tokens}.")
-            audio = audio * face_mask.to(like).repeat(1, grid[0]).unsqueeze(2)
+            audio = audio * face_mask.to(like).unsqueeze(2)
         return text, image, audio
 
     def _unpatchify(self, tokens: Tensor, grid: list[int]) -> Tensor:
         """[B, T·h·w, p_t·p_h·p_w·C] → [B, C, T·p_t, h·p_h, w·p_w]."""
         patches = tokens.unflatten(2, (*self.config.patch_size, -1)).unflatten(1, grid)
         return patches.permute(0, 7, 1, 4, 2, 5, 3, 6).flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
+def _face_tokens(face_mask: Tensor | None) -> Tensor | None:
+    """The tokens of a latent frame where `face_mask` [B, h·w] is not 0, if they are the same in every row; or None."""
+    if face_mask is None:
+        return None
+    faces = face_mask != 0
+    return faces[0].nonzero().flatten() if bool((faces == faces[:1]).all()) else None

@@ -4,54 +4,53 @@
                     x <- scheduler step along v
 
 No files, no settings but those of sampling, guidance and attention; knows nothing about faces, audio or prompts.
-Departure: a window sees a reference slot in front of its content (see `engine.sampling.tasks`), as nano was trained.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from engine.sampling.guidance import AUDIBLE, UNCONDITIONAL, coefficients, guide
-from engine.sampling.long_video import OVERLAP_LATENT_FRAMES, Window, blend, blend_weights, plan_windows
+from engine.errors import StopEarly
+from engine.sampling.forwards import Conditions, Forwards, Moment
+from engine.sampling.guidance import UNCONDITIONAL, coefficients, guide
+from engine.sampling.long_video import Window, blend, blend_weights, left_weights, plan_windows
+from engine.sampling.phase_negative import boosts
 from engine.sampling.phda import modal_weights
 from engine.sampling.schedulers import make_scheduler
-from engine.sampling.tasks import to_video_frames
-from engine.settings import Settings
-
-MAX_ROWS = 8
-"""Windows times branches in one forward at the most; more cost memory and gain nothing on a CPU."""
+from engine.sampling.step_cache import step_cache
+from engine.settings import LiveSettings, Settings
 
 Watch = Callable[[float, Tensor | None], None]
 """Called with the steps done: after every forward, and at each step's end with the estimate of the clean latents
-[1, 16, T, h, w]. It may raise `Cancelled`."""
+[1, 16, T, h, w]. It may raise `Cancelled`, or `StopEarly` to end with the estimate of the step that is running."""
+
+
+class StepKeeper(Protocol):
+    """Where the state of a clip is kept after each step, so that a killed job goes on from there."""
+
+    def load(self, scheduler: Any) -> tuple[int, Tensor] | None:
+        """The steps done and the latents behind them, the scheduler put back into that state; None to begin."""
+
+    def save(self, steps_done: int, x: Tensor, scheduler: Any) -> None:
+        """Keep the state behind a step, or nothing of it."""
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """All the transformer is told about a clip of T latent and F = 4 (T - 1) + 1 video frames."""
+class Stretch:
+    """A part of a finished clip to be made anew: latent frames [start, stop) of `latents` [1, 16, T, h, w]."""
 
-    reference: Tensor
-    """The picture's latent [1, 16, 1, h, w]; latent frame 0 of the clip is exactly this."""
-    known: Tensor
-    """Mask and masked latents of the clip [1, 20, T, h, w]."""
-    slot: Tensor
-    """Mask and masked latents in front of a window that does not begin the clip [1, 20, 1, h, w]."""
-    text: Tensor
-    """The prompt [1, L, C_text]."""
-    negative_text: Tensor
-    """The negative prompt [1, L, C_text]."""
-    image: Tensor
-    """The picture's tokens [1, N, C_image]."""
-    audio: Tensor
-    """Speech features, any whole number of tokens per video frame: [1, 2F, C_audio] or [1, F, 5, layers, C_audio].
-    Zeros of that shape are the null condition."""
-    face_mask: Tensor | None = None
-    """Where audio may act, [1, tokens of a latent frame]; None is everywhere."""
+    latents: Tensor
+    start: int
+    stop: int
+
+    def keep(self, x: Tensor, noise: Tensor, sigma: float) -> Tensor:
+        """`x` with everything outside the stretch at its finished values, at noise level `sigma`."""
+        outside = torch.ones(x.shape[2], dtype=torch.bool)
+        outside[self.start : self.stop] = False
+        return torch.where(outside[:, None, None].to(x.device), (1 - sigma) * self.latents + sigma * noise, x)
 
 
 @torch.inference_mode()
@@ -64,88 +63,118 @@ def denoise(
     seed: int,
     watch: Watch,
     workers: int = 1,
+    live: Callable[[int], LiveSettings] | None = None,
+    keeper: StepKeeper | None = None,
+    stretch: Stretch | None = None,
 ) -> Tensor:
     """Integrate the guided flow of the whole clip; returns its latents [1, 16, T, h, w].
 
-    `seed` draws the noise on the CPU, so that a seed means the same clip on every device. `workers` forwards run at a
-    time: on a busy CPU that is many times faster than one forward with as many threads, which wait for each other.
+    `seed` draws the noise on the CPU, so that a seed means the same clip on every device. `live` is asked at the
+    beginning of every step for the settings that may change. With a `stretch` its neighbours are known and kept.
     """
-    frames, (height, width) = clip.known.shape[2], clip.known.shape[-2:]
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(1, clip.reference.shape[1], frames, height, width, generator=generator).to(clip.reference)
-    windows = plan_windows(1, frames, window_latent_frames, OVERLAP_LATENT_FRAMES)
-    blending = blend_weights(windows)
-    steps = settings.sampling.steps
-    scheduler: Any = make_scheduler(settings.sampling.solver, settings.sampling.shift, steps)
+    video = settings.long_video
+    noise = _noise(clip, seed)
+    length = video.window_latent_frames or window_latent_frames
+    windows = plan_windows(clip.first_content, noise.shape[2], length, min(video.overlap_latent_frames, length - 1))
 
-    x = noise
-    with ThreadPoolExecutor(workers) as pool:
-        for step, tau in enumerate(scheduler.timesteps):
-            sigma = float(scheduler.sigmas[step])
-            scales = coefficients(settings.guidance, step, steps)
-            rows = [(branch, window) for branch in scales for window in windows]
-            size = min(MAX_ROWS, -(-len(rows) // workers))
-            chunks = [rows[start : start + size] for start in range(0, len(rows), size)]
-            forward = partial(
-                _velocity, transformer=transformer, clip=clip, settings=settings, x=x, noise=noise, sigma=sigma, tau=tau
+    def integrate(windows: list[Window], noise: Tensor, watch: Watch, keeper: StepKeeper | None) -> Tensor:
+        with step_cache(transformer, settings.cache, settings.sampling.steps) as cache:
+            forwards = Forwards(
+                transformer, clip, windows, noise, settings.audio_scale, workers, cache, settings.cache.conditions
             )
-            predictions: list[Tensor] = []
-            for prediction in pool.map(forward, chunks):
-                predictions.append(prediction)
-                watch(step + len(predictions) / len(chunks), None)
-            branches = dict(zip(scales, torch.cat(predictions).chunk(len(scales)), strict=True))
-            velocity = _join(guide(scales, branches), windows, blending)
-            watch(step + 1, x - sigma * velocity)
-            x = scheduler.step(velocity, tau, x, return_dict=False)[0]
-    return torch.cat([clip.reference, x[:, :, 1:]], dim=2)
+            asked = live or (lambda step: settings.live)
+            return _integrate(forwards, settings, live=asked, watch=watch, keeper=keeper, stretch=stretch)
+
+    if video.mode != "off":
+        x = integrate(windows, noise, watch, keeper)
+    else:
+        x = _cross_faded(
+            windows, integrate, watch, [_noise(clip, seed + 7919 * index) for index in range(len(windows))]
+        )
+    return x if clip.reference is None else torch.cat([clip.reference, x[:, :, 1:]], dim=2)
 
 
-@torch.inference_mode()
-def _velocity(
-    rows: list[tuple[str, Window]],
-    *,
-    transformer: nn.Module,
-    clip: Conditions,
+def _integrate(
+    forwards: Forwards,
     settings: Settings,
-    x: Tensor,
-    noise: Tensor,
-    sigma: float,
-    tau: Tensor,
+    *,
+    live: Callable[[int], LiveSettings],
+    watch: Watch,
+    keeper: StepKeeper | None,
+    stretch: Stretch | None,
 ) -> Tensor:
-    """What the transformer predicts for every (branch, window), [rows, 16, 1 + length, h, w]."""
-    count = len(rows)
-    velocity: Tensor = transformer(
-        torch.cat([_window_input(x, noise, sigma, clip, window) for _, window in rows]),
-        tau.to(x).expand(count),
-        torch.cat([clip.negative_text if branch == UNCONDITIONAL else clip.text for branch, _ in rows]),
-        clip.image.expand(count, -1, -1),
-        encoder_hidden_states_audio=torch.cat([_window_audio(clip, branch, window) for branch, window in rows]),
-        modal_weights=modal_weights(settings.phda, float(tau)).to(x).expand(count, -1),
-        face_mask=None if clip.face_mask is None else clip.face_mask.expand(count, -1),
-        audio_scale=settings.audio_scale,
-        return_dict=False,
-    )[0]
-    return velocity
+    """The loop itself, over `forwards.windows`."""
+    steps, noise, windows = settings.sampling.steps, forwards.noise, list(forwards.windows)
+    blended = blend_weights(windows)
+    weights_of = {UNCONDITIONAL: left_weights(windows)} if settings.long_video.mode == "paper" else {}
+    scheduler: Any = make_scheduler(settings.sampling.solver, settings.sampling.shift, steps)
+    kept = keeper.load(scheduler) if keeper else None
+    done, x = kept or (0, noise)
+    ends = False
+    for step, tau in list(enumerate(scheduler.timesteps))[done:]:
+        now, sigma = live(step), float(scheduler.sigmas[step])
+        if stretch:
+            x = stretch.keep(x, noise, sigma)
+        scales = coefficients(now.guidance, step, steps)
+        moment = Moment(x, sigma, tau, modal_weights(now.phda, float(tau)), boosts(step, steps, float(tau), now.png))
+
+        def report(share: float, step: int = step) -> None:
+            nonlocal ends
+            try:
+                watch(step + share, None)
+            except StopEarly:
+                ends = True
+
+        branches = forwards.predict(list(scales), moment, report)
+        joined = {
+            name: _join(prediction, windows, weights_of.get(name, blended), forwards.clip)
+            for name, prediction in branches.items()
+        }
+        velocity = _placed(guide(scales, joined), windows, x)
+        clean = x - sigma * velocity
+        try:
+            watch(step + 1, clean)
+        except StopEarly:
+            ends = True
+        if ends:
+            return clean
+        x = scheduler.step(velocity, tau, x, return_dict=False)[0]
+        if keeper:
+            keeper.save(step + 1, x, scheduler)
+    return stretch.keep(x, noise, 0.0) if stretch else x
 
 
-def _window_input(x: Tensor, noise: Tensor, sigma: float, clip: Conditions, window: Window) -> Tensor:
-    """What the transformer reads for a window: its slot and its content, [1, 36, 1 + length, h, w]."""
-    begins_clip = window.start == 1
-    moment = x[:, :, :1] if begins_clip else (1 - sigma) * clip.reference + sigma * noise[:, :, :1]
-    known = clip.known[:, :, :1] if begins_clip else clip.slot
-    content = slice(window.start, window.stop)
-    latents = torch.cat([moment, x[:, :, content]], dim=2)
-    return torch.cat([latents, torch.cat([known, clip.known[:, :, content]], dim=2)], dim=1)
+def _join(predictions: Tensor, windows: list[Window], weights: Tensor, clip: Conditions) -> Tensor:
+    """A branch's velocity over its windows; the first one's slot, where there is one, is latent 0."""
+    if clip.reference is None:
+        return blend(predictions, windows, weights)
+    return torch.cat([predictions[:1, :, :1], blend(predictions[:, :, 1:], windows, weights)], dim=2)
 
 
-def _window_audio(clip: Conditions, branch: str, window: Window) -> Tensor:
-    """The features of a window's video frames and of the frame before them, which is its slot's; zeros are silence."""
-    tokens_per_frame = clip.audio.shape[1] // to_video_frames(clip.known.shape[2])
-    first, last = to_video_frames(window.start) - 1, to_video_frames(window.stop) - 1
-    heard = clip.audio[:, tokens_per_frame * first : tokens_per_frame * (last + 1)]
-    return heard if branch == AUDIBLE else torch.zeros_like(heard)
+def _placed(velocity: Tensor, windows: list[Window], x: Tensor) -> Tensor:
+    """`velocity` at its place among the frames of `x`, where the windows do not cover all of it."""
+    if velocity.shape[2] == x.shape[2]:
+        return velocity
+    whole = torch.zeros_like(x)
+    covered = windows[-1].stop - windows[0].start
+    whole[:, :, windows[0].start : windows[-1].stop] = velocity[:, :, velocity.shape[2] - covered :]
+    return whole
 
 
-def _join(predictions: Tensor, windows: list[Window], blending: Tensor) -> Tensor:
-    """The clip's velocity: the first window's slot is latent 0, the windows' contents are blended behind it."""
-    return torch.cat([predictions[:1, :, :1], blend(predictions[:, :, 1:], windows, blending)], dim=2)
+def _cross_faded(windows: list[Window], integrate: Callable[..., Tensor], watch: Watch, noises: list[Tensor]) -> Tensor:
+    """Long Video CFG off: every window from its own noise to its own end, cross-faded afterwards. The ablation."""
+    ends = []
+    for index, (window, noise) in enumerate(zip(windows, noises, strict=True)):
+
+        def part(done: float, clean: Tensor | None, index: int = index) -> None:
+            watch((index + done) / len(windows), clean)
+
+        ends.append(integrate([window], noise, part, None)[:, :, window.start : window.stop])
+    faded = blend(torch.cat(ends), windows, blend_weights(windows))
+    return torch.cat([noises[0][:, :, : windows[0].start], faded], dim=2)
+
+
+def _noise(clip: Conditions, seed: int) -> Tensor:
+    channels, frames, height, width = clip.known.shape[1] - 4, *clip.known.shape[2:]
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(1, channels, frames, height, width, generator=generator).to(clip.known)

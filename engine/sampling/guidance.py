@@ -25,19 +25,26 @@ def dynamic_scale(scale: float, step: int, num_steps: int) -> float:
     return scale / 2 + scale / 2 * (1 - math.cos(math.pi * remaining)) / 2
 
 
+def scales(settings: GuidanceSettings, step: int, num_steps: int) -> tuple[float, float]:
+    """The text and audio scales at `step` (from 0): the early phase's, which may fall, or behind it the late one's."""
+    if step >= settings.early_share * num_steps:
+        return settings.late_text, settings.late_audio
+    if settings.dynamic:
+        return dynamic_scale(settings.text, step, num_steps), dynamic_scale(settings.audio, step, num_steps)
+    return settings.text, settings.audio
+
+
 def coefficients(settings: GuidanceSettings, step: int, num_steps: int) -> dict[str, float]:
     """The coefficient of every branch that must be evaluated at `step`, by name; together they are 1.
 
     1 - g_t for u, g_t - g_a for t, g_a for ta; a branch with a coefficient of exactly zero is left out. With both
     scales at 1 only ta is left, with equal scales t drops out.
     """
-    text, audio = settings.text, settings.audio
-    if settings.dynamic:
-        text, audio = dynamic_scale(text, step, num_steps), dynamic_scale(audio, step, num_steps)
+    text, audio = scales(settings, step, num_steps)
     every = dict(zip(BRANCHES, (1.0 - text, text - audio, audio), strict=True))
     return {name: value for name, value in every.items() if value != 0.0}
 
 
-def guide(scales: dict[str, float], predictions: dict[str, Tensor]) -> Tensor:
+def guide(weights: dict[str, float], predictions: dict[str, Tensor]) -> Tensor:
     """The guided prediction: the sum of coefficient times prediction, over tensors of one shape."""
-    return torch.stack([scale * predictions[name] for name, scale in scales.items()]).sum(dim=0)
+    return torch.stack([weight * predictions[name] for name, weight in weights.items()]).sum(dim=0)

@@ -11,9 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-OVERLAP_LATENT_FRAMES = 4
-"""How many latent frames neighbouring windows share."""
-
 
 class Window(NamedTuple):
     """The latent frames [start, stop) of a clip."""
@@ -53,6 +50,16 @@ def blend_weights(windows: list[Window]) -> Tensor:
     for window, row in zip(windows, weights, strict=True):
         total[window.start : window.stop] += row
     return torch.stack([row / total[w.start : w.stop] for w, row in zip(windows, weights, strict=True)])
+
+
+def left_weights(windows: list[Window]) -> Tensor:
+    """Weights [windows, length] that take each frame from the leftmost window that covers it (paper, Eq. 4, for the
+    unconditional branch)."""
+    length = windows[0].stop - windows[0].start
+    weights = torch.ones(len(windows), length)
+    for right, (before, after) in enumerate(pairwise(windows), start=1):
+        weights[right, : max(0, before.stop - after.start)] = 0.0
+    return weights
 
 
 def blend(predictions: Tensor, windows: list[Window], weights: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from engine.errors import Cancelled
 from engine.model.transformer import EchoMimicTransformer3DModel
 from engine.sampling.denoise import Conditions, denoise
+from engine.sampling.phase_negative import NegativeText
 from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
 from engine.settings import GuidanceSettings, PhDASettings, SamplingSettings, Settings
 
@@ -37,7 +38,7 @@ def conditions(latent_frames: int, audio_dim: int = 6) -> Conditions:
         known=image_to_video(reference, num_frames),
         slot=reference_slot(reference),
         text=torch.randn(1, 5, 8, generator=generator),
-        negative_text=torch.zeros(1, 5, 8),
+        negative=NegativeText(torch.zeros(0, 8), torch.zeros(0, 8), torch.zeros(0, 8), 5),
         image=torch.randn(1, 4, 10, generator=generator),
         audio=audio,
     )
@@ -127,7 +128,11 @@ def test_one_step_is_one_euler_step_of_the_guided_velocity_of_one_window(transfo
 
     with torch.inference_mode():
         silence = torch.zeros_like(clip.audio)
-        u, t, ta = velocity(clip.negative_text, silence), velocity(clip.text, silence), velocity(clip.text, clip.audio)
+        u, t, ta = (
+            velocity(torch.zeros(1, 5, 8), silence),
+            velocity(clip.text, silence),
+            velocity(clip.text, clip.audio),
+        )
     expected = noise - (u + 2.0 * (t - u) + 3.0 * (ta - t))
     got = denoise(transformer, clip, chosen, window_latent_frames=WINDOW, seed=9, watch=ignore)
     torch.testing.assert_close(got[:, :, 1:], expected[:, :, 1:], atol=1e-4, rtol=1e-4)
