@@ -37,14 +37,22 @@ GUIDANCE_PRESETS: dict[str, dict[str, Any]] = {
 """paper: the printed values; reference: the public code's behaviour, its compounding negative embeddings included;
 released: what suits the published weights."""
 
+CACHED_STEPS = 12
+"""From so many steps up a step cache is worth having; with fewer, every step changes too much."""
+
 SPEED_PRESETS: dict[str, dict[str, Any]] = {
     "exact": {"cache.kind": "off", "guidance.early_share": 1.0},
+    "quality": {"cache.kind": "magcache", "cache.threshold": 0.06, "guidance.early_share": 1.0},
+    "balanced": {"cache.kind": "magcache", "cache.threshold": 0.12, "guidance.early_share": 0.6},
+    "fast": {"cache.kind": "magcache", "cache.threshold": 0.12, "guidance.early_share": 0.4},
+    "draft": {"cache.kind": "magcache", "cache.threshold": 0.24, "guidance.early_share": 0.2},
 }
-"""How much is computed, from all of it to a sketch."""
+"""How much is computed, from all of it to a sketch: the step cache, and the share of the steps that are guided by all
+branches, behind which one is left."""
 
 
-def preset_settings(variant: Variant, guidance: str | None, speed: str | None) -> dict[str, Any]:
-    """Settings by dotted name that the named presets give, without those that `variant` does not use.
+def preset_settings(variant: Variant, guidance: str | None, speed: str | None, steps: int) -> dict[str, Any]:
+    """Settings by dotted name that the named presets give for so many `steps`, without those that `variant` ignores.
 
     Raises UserError for a preset that does not exist.
     """
@@ -58,4 +66,6 @@ def preset_settings(variant: Variant, guidance: str | None, speed: str | None) -
         if name not in presets:
             raise UserError(f"There is no preset {name!r}: choose {', '.join(presets)}.", field)
         chosen |= presets[name]
+    if steps < CACHED_STEPS and "cache.kind" in chosen:
+        chosen["cache.kind"] = "off"
     return {name: value for name, value in chosen.items() if name not in variant.inert_settings}

@@ -102,9 +102,11 @@ def build_request(
     values = dict(values)
     variant = find_variant(str(values.get("model", "nano")))
     settings = variant.default_settings.model_dump()
-    for name, value in preset_settings(variant, guidance_preset, speed_preset).items():
-        _put(settings, name, value)
     given = flatten(values.pop("settings", {})) | (overrides or {})
+    steps = given.get("sampling.steps", variant.default_settings.sampling.steps)
+    steps = int(steps) if str(steps).isdecimal() else variant.default_settings.sampling.steps
+    for name, value in preset_settings(variant, guidance_preset, speed_preset, steps).items():
+        _put(settings, name, value)
     for name, value in given.items():
         _refuse_inert(name, value, variant.inert_settings, variant.name)
         _put(settings, name, value)
