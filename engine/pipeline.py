@@ -1,76 +1,86 @@
-"""One talking head from checked inputs: conditions, denoising, frames, file, record.
+"""One generation from checked inputs: conditions, denoising, frames, file, record, whatever the model and the task.
 
-The order of a request below `engine.session`. Knows nothing about queues, pages or how a model is found and loaded.
-Frames are drawn and written one by one, never held all at once; H.264's own threads compress one while the next is
-drawn. (A thread of ours for writing is no gain: drawing holds Python's lock, which writing needs many times a frame.)
+The order of a request below `engine.session`. Knows nothing about queues, pages, how a model is found and loaded, or
+what its latents mean. Frames are drawn and written one by one, never held all at once; H.264's own threads compress one
+while the next is drawn. (A thread of ours for writing is no gain: drawing holds Python's lock, which writing needs.)
 """
 
-import os
+import hashlib
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
 
-import numpy as np
-import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from engine.animator import Animator
 from engine.inputs import SOUNDTRACK_RATE_HZ, Inputs
+from engine.media.drift import ColourMatch, DriftMeter
 from engine.media.video import VideoWriter
-from engine.model.face_motion import FaceMotion, FaceReference
-from engine.model.face_warp import FaceWarp
-from engine.model.nano import NanoModel
-from engine.preview import FacePreview
-from engine.progress import ProgressMeter, Stage
+from engine.progress import ProgressMeter
 from engine.records import METADATA_KEY, GenerationRecord
 from engine.request import GenerationRequest
-from engine.sampling.denoise import Conditions, denoise
-from engine.sampling.guidance import coefficients
-from engine.sampling.tasks import image_to_video, next_valid_length, reference_slot, to_latent_frames
-from engine.settings import Settings
+from engine.sampling.denoise import denoise
+from engine.sampling.long_video import plan_windows
+from engine.sampling.resume import ClipKeeper
+from engine.sampling.tasks import FRAMES_PER_LATENT, next_valid_length, to_latent_frames
+from engine.settings import LiveSettings
 from engine.variants import FPS
 
 PREVIEW_EVERY_S = 0.7
 PREVIEW_SHARE = 0.1
 """Previews come no faster than this, and take no larger share of the time; the first step's is always painted."""
-WORKERS = min(8, os.cpu_count() or 1)
-"""Forwards of the transformer at a time, each on one thread (`engine.session` sees to that)."""
-WORDS_IN_NOTICE = 8
+RESUMED_FROM_S = 30.0
+"""Clips that are longer keep their state from step to step, so that a killed job goes on."""
+LATENTS_KEY = "latents"
+
+AskLive = Callable[[int], LiveSettings]
 
 
-def animate(model: NanoModel, inputs: Inputs, request: GenerationRequest, meter: ProgressMeter) -> GenerationRecord:
-    """Make the talking head that `request` asks for from `inputs`, write it to `request.out`, return its record.
+def generate(
+    animator: Animator,
+    inputs: Inputs,
+    request: GenerationRequest,
+    meter: ProgressMeter,
+    *,
+    live: AskLive | None = None,
+    keep_latents: Path | None = None,
+    resume_folder: Path | None = None,
+) -> GenerationRecord:
+    """Make the video that `request` asks for from `inputs`, write it to `request.out`, return its record.
 
-    The video has 25 frames per second and is as long as the sound, to the nearest frame. The same request gives the
-    same frames. Whatever `meter`'s callback raises passes through and leaves no file.
+    The video is as long as the sound, to the nearest frame, at 25 frames per second; lip-sync keeps the film's own
+    frames and times. The same request gives the same frames. `live` is asked before every step for the settings that
+    may change; what it answered is in the record. `keep_latents` is where the final latents go, `resume_folder` where
+    a long clip's state is kept. Whatever `meter`'s callback raises passes through and leaves no file.
     """
-    meter.expect(_expected_s(model, inputs, request.settings))
+    meter.expect(animator.expected_s(inputs, request))
     meter.report("encoding", 0, 1)
-    reference = model.autoencoder.reference(inputs.picture, inputs.face.landmarks_px)
-    conditions = encode_conditions(
-        model,
-        reference,
-        inputs.wave,
-        inputs.num_frames,
-        prompt=request.prompt,
-        negative_prompt=request.settings.negative_prompt,
-    )
-    latents = _sample(model, conditions, reference, request, meter)
-    meter.report("decoding", 0, inputs.num_frames)
-    motion = model.autoencoder.decode_motion(latents, reference)
-
-    height, width = inputs.picture.shape[:2]
+    latents, used = _sample(animator, inputs, request, meter, live=live, resume_folder=resume_folder)
+    if keep_latents is not None:
+        save_file({LATENTS_KEY: latents.contiguous()}, keep_latents)
+    meter.report("decoding", 0, inputs.output_frames)
+    frames = animator.frames(latents, inputs, request)
+    first = next(frames)
+    height, width = first.shape[:2]
+    drift = DriftMeter(_window_frames(animator, inputs, request), _colour_match(inputs, request))
+    times_s = inputs.times_s
     record = GenerationRecord(
         request=request,
-        checkpoint_sha256=model.checkpoint_sha256,
+        settings_by_step=used if any(step != request.settings.live for step in used) else (),
+        checkpoint_sha256=animator.checkpoint_sha256,
         inputs_sha256=inputs.sha256,
-        face_box=inputs.face.box,
+        face_box=inputs.portrait.face.box if inputs.portrait else None,
         width_px=width,
         height_px=height,
-        num_frames=inputs.num_frames,
-        fps=FPS,
-        notices=(*inputs.notices, *_prompt_notices(model, request)),
+        num_frames=inputs.output_frames,
+        fps=FPS if times_s is None else len(times_s[:-1]) / times_s[-1],
+        notices=(*inputs.notices, *animator.notices(request)),
     )
     # The stored record has no times, so that the same request gives the same file.
-    metadata = {METADATA_KEY: record.model_dump_json(exclude={"seconds"})}
+    metadata = {METADATA_KEY: record.model_dump_json(exclude={"seconds", "drift"})}
     with VideoWriter(
         request.out,
         (width, height),
@@ -78,98 +88,88 @@ def animate(model: NanoModel, inputs: Inputs, request: GenerationRequest, meter:
         inputs.soundtrack,
         sample_rate_hz=SOUNDTRACK_RATE_HZ,
         metadata=metadata,
+        times_s=times_s,
     ) as writer:
-        for index, frame in enumerate(_frames(reference, motion, inputs.num_frames)):
-            writer.write(frame)
-            meter.report("decoding", index + 1, inputs.num_frames)
+        for index, frame in enumerate(chain([first], frames)):
+            writer.write(drift.see(frame))
+            meter.report("decoding", index + 1, inputs.output_frames)
         meter.report("writing", 0, 1)
-    return record
-
-
-@torch.inference_mode()
-def encode_conditions(
-    model: NanoModel,
-    reference: FaceReference,
-    wave: np.ndarray,
-    num_frames: int,
-    *,
-    prompt: str = "",
-    negative_prompt: str = "",
-) -> Conditions:
-    """What the transformer is told about the clip: picture, words and voice, as features.
-
-    `wave` float32 [n] at 16 kHz. The clip is generated to the next 4n + 1 frames, with silence behind the voice.
-    """
-    num_frames = next_valid_length(num_frames)
-    still = model.autoencoder.encode_reference(reference)
-    text = model.encode_text([prompt])
-    return Conditions(
-        reference=still,
-        known=image_to_video(still, num_frames),
-        slot=reference_slot(still),
-        text=text,
-        negative=model.negative_text(negative_prompt),
-        image=model.encode_image(reference),
-        audio=model.encode_audio(wave, num_frames),
-    )
+    return record.model_copy(update={"drift": drift.windows()})
 
 
 def _sample(
-    model: NanoModel,
-    conditions: Conditions,
-    reference: FaceReference,
+    animator: Animator,
+    inputs: Inputs,
     request: GenerationRequest,
     meter: ProgressMeter,
-) -> Tensor:
-    """The clip's latents, with a preview now and then."""
-    preview = FacePreview(model.autoencoder, reference)
+    *,
+    live: AskLive | None,
+    resume_folder: Path | None,
+) -> tuple[Tensor, tuple[LiveSettings, ...]]:
+    """The clip's latents and the settings that each step used, with a preview now and then."""
     steps = request.settings.sampling.steps
     next_preview_s = 0.0
+    is_long = inputs.num_frames > RESUMED_FROM_S * FPS and request.settings.long_video.mode != "off"
+    keeper = ClipKeeper(resume_folder, _clip_id(animator, inputs, request)) if resume_folder and is_long else None
+    used = keeper.used if keeper else []
+
+    def ask(step: int) -> LiveSettings:
+        if request.settings_by_step:
+            now = request.settings_by_step[step]
+        else:
+            now = live(step) if live else request.settings.live
+        if keeper:
+            keeper.used[step:] = [now]
+        else:
+            used[step:] = [now]
+        return now
 
     def watch(done: float, clean: Tensor | None) -> None:
         nonlocal next_preview_s
         picture = None
         if clean is not None and time.perf_counter() >= next_preview_s:
             started_s = time.perf_counter()
-            picture = preview.paint(clean)
+            picture = animator.preview(clean, inputs)
             painted_s = time.perf_counter()
             next_preview_s = painted_s + max(PREVIEW_EVERY_S, (painted_s - started_s) / PREVIEW_SHARE)
         meter.report("sampling", done, steps, picture)
 
-    return denoise(
-        model.transformer,
-        conditions,
+    latents = denoise(
+        animator.transformer,
+        animator.encode(inputs, request),
         request.settings,
-        window_latent_frames=model.window_latent_frames,
+        window_latent_frames=animator.window_latent_frames,
         seed=request.seed,
         watch=watch,
-        workers=WORKERS,
+        workers=animator.workers,
+        live=ask,
+        keeper=keeper,
     )
+    if keeper:
+        keeper.clear()
+    return latents, tuple(keeper.used if keeper else used)
 
 
-def _frames(reference: FaceReference, motion: FaceMotion, num_frames: int) -> Iterator[np.ndarray]:
-    warp = FaceWarp(reference.picture, reference.landmarks_px)
-    for index in range(num_frames):
-        yield warp.render(motion.landmarks_px[index], float(motion.teeth[index]), float(motion.tongue[index]))
+def _clip_id(animator: Animator, inputs: Inputs, request: GenerationRequest) -> str:
+    """What a kept state belongs to: the request but for its file names, the files' contents and the model."""
+    asked = request.model_dump_json(exclude={"image", "last_image", "video", "audio", "out", "settings_by_step"})
+    named = json.dumps([asked, sorted(inputs.sha256.items()), animator.checkpoint_sha256])
+    return hashlib.sha256(named.encode()).hexdigest()
 
 
-def _prompt_notices(model: NanoModel, request: GenerationRequest) -> list[str]:
-    notices = []
-    for name, text in (("prompt", request.prompt), ("negative prompt", request.settings.negative_prompt)):
-        unknown = list(dict.fromkeys(model.unknown_words(text)))
-        if unknown:
-            shown = ", ".join(unknown[:WORDS_IN_NOTICE]) + (", …" if len(unknown) > WORDS_IN_NOTICE else "")
-            notices.append(f"The model does not know these words of the {name}, they do nothing: {shown}.")
-    return notices
+def _window_frames(animator: Animator, inputs: Inputs, request: GenerationRequest) -> list[tuple[int, int]]:
+    """The windows of Long Video CFG as first and last (exclusive) video frames; a film drifts by itself, so none."""
+    if inputs.film is not None:
+        return []
+    video = request.settings.long_video
+    latent_frames = to_latent_frames(next_valid_length(inputs.num_frames))
+    length = video.window_latent_frames or animator.window_latent_frames
+    if latent_frames == 1:
+        return [(0, 1)]
+    windows = plan_windows(1, latent_frames, length, min(video.overlap_latent_frames, length - 1))
+    bounds = [(FRAMES_PER_LATENT * (w.start - 1) + 1, FRAMES_PER_LATENT * (w.stop - 1) + 1) for w in windows]
+    return [(start, min(stop, inputs.num_frames)) for start, stop in bounds]
 
 
-def _expected_s(model: NanoModel, inputs: Inputs, settings: Settings) -> dict[Stage, float]:
-    """Seconds of the stages, as measured with the bundled model, from the clip's length and size."""
-    branches = len(coefficients(settings.guidance, 0, settings.sampling.steps))
-    latents = to_latent_frames(next_valid_length(inputs.num_frames)) * branches * settings.sampling.steps
-    megapixels = inputs.picture.shape[0] * inputs.picture.shape[1] / 1e6
-    return {
-        "encoding": 0.1 + 0.001 * inputs.num_frames,
-        "sampling": 0.0023 * latents / WORKERS,
-        "decoding": (0.006 + 0.02 * megapixels) * inputs.num_frames,
-    }
+def _colour_match(inputs: Inputs, request: GenerationRequest) -> ColourMatch | None:
+    return ColourMatch() if request.settings.long_video.colour_match and inputs.film is None else None

@@ -5,6 +5,7 @@ Knows nothing about queues or pages: one call is one job, in the caller's thread
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from engine.request import GenerationRequest
 from engine.variants import find_variant
 
 if TYPE_CHECKING:
-    from engine.model.nano import NanoModel
+    from engine.nano_animator import NanoAnimator
+    from engine.settings import LiveSettings
 
 EXPECTED_S: dict[Stage, float] = {
     "reading": 1.0,
@@ -31,7 +33,7 @@ class Session:
     """The loaded models of one process."""
 
     def __init__(self) -> None:
-        self._models: dict[Path, NanoModel] = {}
+        self._models: dict[Path, NanoAnimator] = {}
         self._lock = threading.Lock()
 
     def warm_up(self, model: str = "nano") -> None:
@@ -41,8 +43,16 @@ class Session:
         with self._lock:
             self._load(model)
 
-    def generate(self, request: GenerationRequest, on_progress: ProgressCallback = ignore_progress) -> GenerationRecord:
-        """Make the video `request.out` and return its record.
+    def generate(
+        self,
+        request: GenerationRequest,
+        on_progress: ProgressCallback = ignore_progress,
+        *,
+        live: "Callable[[int], LiveSettings] | None" = None,
+        keep_latents: Path | None = None,
+        resume_folder: Path | None = None,
+    ) -> GenerationRecord:
+        """Make the video `request.out` and return its record; see `engine.pipeline.generate` for the last three.
 
         Files are checked before a model is loaded. Raises UserError for bad input and whatever `on_progress` raises
         (`Cancelled`, to stop); in either case nothing is left under the asked name.
@@ -56,20 +66,23 @@ class Session:
             inputs = read_inputs(request)
             meter.report("loading", 0, 1)
             model = self._load(request.model)
-            from engine.pipeline import animate
+            from engine import pipeline
 
-            record = animate(model, inputs, request, meter)
+            record = pipeline.generate(
+                model, inputs, request, meter, live=live, keep_latents=keep_latents, resume_folder=resume_folder
+            )
             meter.finish()
             return record.model_copy(update={"seconds": {k: round(v, 3) for k, v in meter.seconds.items()}})
 
-    def _load(self, name: str) -> "NanoModel":
+    def _load(self, name: str) -> "NanoAnimator":
         folder = find_variant(name).folder.resolve()
         if folder not in self._models:
             import torch
 
             from engine.model.nano import NanoModel
+            from engine.nano_animator import NanoAnimator
 
             # The denoising loop runs several forwards at a time instead, each on one thread.
             torch.set_num_threads(1)
-            self._models[folder] = NanoModel.load(folder)
+            self._models[folder] = NanoAnimator(NanoModel.load(folder))
         return self._models[folder]

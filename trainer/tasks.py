@@ -12,8 +12,8 @@ from torch import Tensor
 
 from engine.model.face_motion import lip_cells
 from engine.sampling.tasks import (
-    FRAMES_PER_LATENT,
     first_last_frame,
+    grey_but_the_end,
     image_to_video,
     lip_sync,
     reference_slot,
@@ -80,10 +80,3 @@ def _lip_sync(clip: Tensor, known_at_end: int, noise: torch.Generator) -> Tensor
     generate = lip_cells()
     seen = clip + TRACKING_NOISE * torch.randn(clip.shape, generator=noise)
     return lip_sync(seen * (1 - generate), generate[None, None])
-
-
-def grey_but_the_end(latent: Tensor, known_at_end: int) -> Tensor:
-    """A motion latent [B, 16, 1, h, w], of which only the last `known_at_end` of four frames are kept."""
-    frames = latent.unflatten(1, (FRAMES_PER_LATENT, -1)).clone()
-    frames[:, : FRAMES_PER_LATENT - known_at_end] = 0.0
-    return frames.flatten(1, 2)

@@ -10,7 +10,7 @@ whole: until then the data lie beside it under a hidden temporary name, which is
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,6 +28,7 @@ CRF = 16
 PRESET = "veryfast"
 AAC_BITS_PER_SAMPLE = 4  # transparent for speech: 64 kbit/s at 16 kHz
 AAC_MAX_BIT_RATE = 160_000
+UNEVEN_TIME_BASE = Fraction(1, 90_000)  # what MPEG counts uneven timestamps in
 HD_HEIGHT_PX = 720  # untagged video is BT.709 from here up and BT.601 below, as players take it
 
 
@@ -66,8 +67,10 @@ def check_writable(path: str | Path, *, field: str = "out") -> None:
 class VideoWriter:
     """Context manager: `with VideoWriter(path, size) as writer: writer.write(frame)` for every frame.
 
-    `size` is (width_px, height_px), both even. `audio` is mono float32 [samples] in [-1, 1]; it is cut or padded with
-    silence to the length of the pictures. `metadata` are stored whole, under their own names, also long JSON texts.
+    `size` is (width_px, height_px), both even. Frames come `fps` times a second, or at `times_s` where these are given,
+    seconds from 0, one for every frame and one for the end of the last. `audio` is mono float32 [samples] in [-1, 1];
+    it is cut or padded with silence to the length of the pictures. `metadata` are stored whole, under their own names,
+    also long JSON texts.
     Leaving the block normally makes the file appear at `path`, replacing an older one; leaving it by any exception,
     cancelling included, or without a frame leaves nothing. Raises `UserError(field)` when the file cannot be written.
     """
@@ -81,6 +84,7 @@ class VideoWriter:
         *,
         sample_rate_hz: int = SAMPLE_RATE_HZ,
         metadata: dict[str, str] | None = None,
+        times_s: Sequence[float] | None = None,
         field: str = "out",
     ) -> None:
         if size[0] % 2 or size[1] % 2:
@@ -89,7 +93,7 @@ class VideoWriter:
         self.path = Path(path)
         self.frames_written = 0
         self._size, self._fps, self._audio, self._rate_hz = size, Fraction(fps), audio, sample_rate_hz
-        self._metadata, self._field = metadata or {}, field
+        self._metadata, self._field, self._times_s = metadata or {}, field, times_s
         self._samples_written = 0
 
     def __enter__(self) -> Self:
@@ -117,12 +121,19 @@ class VideoWriter:
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND,
         )
-        picture.pts = self.frames_written
-        picture.time_base = 1 / self._fps
+        picture.pts = round(self._time_s(self.frames_written) / self._time_base)
+        picture.time_base = self._time_base
         self._mux(self._video_stream.encode(picture))
         self.frames_written += 1
         if self._audio is not None:
-            self._write_sound_until(round(self.frames_written / self._fps * self._rate_hz))
+            self._write_sound_until(round(self._time_s(self.frames_written) * self._rate_hz))
+
+    @property
+    def _time_base(self) -> Fraction:
+        return 1 / self._fps if self._times_s is None else UNEVEN_TIME_BASE
+
+    def _time_s(self, frame: int) -> Fraction:
+        return frame / self._fps if self._times_s is None else Fraction(self._times_s[frame])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -145,7 +156,8 @@ class VideoWriter:
         stream = self._container.add_stream("libx264", rate=self._fps, options={"crf": str(CRF), "preset": PRESET})
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
-        stream.time_base = 1 / self._fps
+        stream.time_base = self._time_base
+        stream.codec_context.time_base = self._time_base
         context = stream.codec_context
         context.colorspace = Colorspace.ITU709
         context.color_range = ColorRange.MPEG
@@ -197,10 +209,22 @@ def read_video_frames(path: str | Path, *, field: str = "video") -> Iterator[np.
 
     Raises `UserError(field)` for a path that is missing, a file without pictures, and damaged data.
     """
+    yield from (frame for _, frame in read_timed_frames(path, field=field))
+
+
+def read_timed_frames(path: str | Path, *, field: str = "video") -> Iterator[tuple[float, np.ndarray]]:
+    """Like `read_video_frames`, each frame with the time in seconds at which it is shown.
+
+    A frame without a timestamp follows the one before at the film's own rate.
+    """
     with _open(path, field) as container:
+        stream = container.streams.video[0]
+        step_s = float(1 / (stream.average_rate or stream.guessed_rate or 25))
+        time_s = -step_s
         try:
-            for frame in container.decode(container.streams.video[0]):
-                yield _upright_rgb(frame)
+            for frame in container.decode(stream):
+                time_s = float(frame.time) if frame.time is not None else time_s + step_s
+                yield time_s, _upright_rgb(frame)
         except av.FFmpegError as error:
             raise UserError(
                 f"{Path(path).name} is truncated or damaged ({error.strerror}); export it again.", field

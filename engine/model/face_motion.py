@@ -97,6 +97,35 @@ class FaceMotion:
     tongue: np.ndarray
 
 
+@dataclass(frozen=True)
+class LipMotion:
+    """A mouth that speaks, to be put on any frame of the same face. `places` [F, 120] are where the lip and jaw points
+    should be, head-normalised, `is_lip` [60] says which points those are, `teeth` and `tongue` are [F]."""
+
+    places: np.ndarray
+    is_lip: np.ndarray
+    teeth: np.ndarray
+    tongue: np.ndarray
+    ridge: np.ndarray
+    mean_face: np.ndarray
+
+    def on(self, landmarks_px: np.ndarray, frame: float) -> tuple[np.ndarray, float, float]:
+        """`landmarks_px` [468, 3] with this mouth as it is at `frame`, which may lie between two; teeth and tongue."""
+        rotation, scale_px, origin_px = fit_pose(landmarks_px, self.mean_face)
+        shape = (landmarks_px - origin_px) @ rotation / scale_px
+        at = np.arange(len(self.places))
+        low = int(np.clip(np.floor(frame), 0, len(at) - 1))
+        high, share = min(low + 1, len(at) - 1), float(np.clip(frame - low, 0, 1))
+        places = (self.places[low] * (1 - share) + self.places[high] * share).reshape(-1, 2)
+        change = np.where(self.is_lip[:, None], places - shape[CONTROL_POINTS, :2], 0.0)
+        moved = shape.copy()
+        moved[:, :2] += (change.reshape(-1) @ self.ridge).reshape(VERTICES, 2)
+        teeth, tongue = (
+            float(values[low] * (1 - share) + values[high] * share) for values in (self.teeth, self.tongue)
+        )
+        return (moved @ rotation.T * scale_px + origin_px).astype(np.float32), teeth, tongue
+
+
 class FaceMotionAutoencoder(nn.Module):
     """Buffers: `mean_face` [468, 3]; `position_std`, `motion_std` [60, 2]; `slot_std` [8]; `ridge` [120, 936]."""
 
@@ -167,6 +196,18 @@ class FaceMotionAutoencoder(nn.Module):
         landmarks_px = turned @ reference.rotation.T * reference.scale_px + reference.origin_px
         teeth, tongue = np.clip(pose[:, 6:], 0, 1).T
         return FaceMotion(landmarks_px.astype(np.float32), teeth.copy(), tongue.copy())
+
+    def decode_lips(self, latents: Tensor, reference: FaceReference) -> LipMotion:
+        """Latents [1, 16, T, 8, 8] → what lips and jaw of `reference` do, free of the head's pose."""
+        motion, slots = (part[0].detach() for part in self.unpack(latents))
+        teeth, tongue = np.clip(slots.numpy()[:, _POSE_SLOTS:], 0, 1).T
+        places = (_control_points(reference.shape)[0] + motion).flatten(1).numpy()
+        return LipMotion(places, _is_lip(), teeth, tongue, self.ridge.numpy(), self.mean_face.numpy())
+
+
+def _is_lip() -> np.ndarray:
+    """Which of CONTROL_POINTS lip-sync generates, bool [60]."""
+    return np.array([name in LIP_GROUPS for name, group in POINT_GROUPS for point in group if point >= 0])
 
 
 def _control_points(shapes: np.ndarray) -> Tensor:

@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.errors import UserError
+from engine.media.audio import SAMPLE_RATE_HZ
 from engine.model.face_motion import CHANNELS, FaceMotionAutoencoder, FaceReference
 from engine.model.nano_encoders import NanoAudioEncoder, NanoImageEncoder, NanoTextEncoder
 from engine.model.transformer import EchoMimicTransformer3DModel
 from engine.sampling.phase_negative import NegativeText, negative_words
-from engine.variants import NANO_DESCRIPTION
+from engine.variants import FPS, NANO_DESCRIPTION
 
 WEIGHTS = Path("transformer", "diffusion_pytorch_model.safetensors")
 MASK_CHANNELS = 4
@@ -33,6 +34,9 @@ class NanoModel(nn.Module):
     `window_latent_frames` is the longest content, in latent frames behind the reference, that it was trained on.
     `checkpoint_sha256` is of the transformer's weights file; empty until saved or loaded.
     """
+
+    samples_per_frame = SAMPLE_RATE_HZ // FPS
+    """Of the voice, in a video frame."""
 
     def __init__(self, description: dict[str, Any]) -> None:
         """`description`: "transformer" (sizes), "channels" of the encoders, "vocabulary", "window_latent_frames"."""

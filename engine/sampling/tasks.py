@@ -69,6 +69,14 @@ def first_last_frame(first: Tensor, last: Tensor, num_frames: int, known_at_end:
     return torch.cat([mask_channels(known), torch.cat([first, grey, last], dim=2)], dim=1)
 
 
+def grey_but_the_end(latent: Tensor, known_at_end: int) -> Tensor:
+    """A latent [B, 16, 1, h, w] of four frames side by side in its channels, as nano's are, with all of them grey but
+    the last `known_at_end`."""
+    frames = latent.unflatten(1, (FRAMES_PER_LATENT, -1)).clone()
+    frames[:, : FRAMES_PER_LATENT - known_at_end] = 0.0
+    return frames.flatten(1, 2)
+
+
 def lip_sync(masked_latents: Tensor, generate: Tensor) -> Tensor:
     """Lip-sync: the lower face is generated in every frame, all else is known.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.errors import UserError
 from engine.model.face_motion import FaceReference
 from engine.model.nano import NanoModel
-from engine.pipeline import encode_conditions
+from engine.nano_animator import encode_conditions
 from engine.sampling.denoise import denoise
 from engine.settings import Settings
 from engine.variants import FPS, NANO

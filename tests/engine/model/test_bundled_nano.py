@@ -9,7 +9,7 @@ from engine.media.face import find_face
 from engine.media.picture import read_picture
 from engine.model.face_motion import FaceReference
 from engine.model.nano import NanoModel
-from engine.pipeline import encode_conditions
+from engine.nano_animator import encode_conditions
 from engine.sampling.denoise import denoise
 from engine.variants import NANO
 
