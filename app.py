@@ -6,21 +6,38 @@ are imported by a thread behind it, and the first job waits for that thread, not
 
 import argparse
 import io
+import itertools
 import logging
 import os
 import socket
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from engine.errors import UserError
+from engine.request import GenerationRequest
 from engine.variants import find_variant
-from studio.ports import EnginePorts, PortraitView, Readiness, VoiceView
+from studio.ports import EnginePorts, FilmView, PortraitView, Readiness, VoiceView
+from studio.zero_gpu import on_zero_gpu
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from engine.media.face import Face
+    from studio.jobs import JobStore
 
 EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
 THUMBNAIL_SIDE_PX = 900
+FIRST_FRAMES, FRAMES_APART = 150, 5
+"""Where a film's face is looked for: in every fifth of its first frames, then nowhere."""
+POSTER_FRAME = 25
+PREVIEW_S = 1.0
+PREVIEW_SIDE_PX = 480
+CLEAN_EVERY_S = 600.0
 log = logging.getLogger("echomimic")
 
 
@@ -36,7 +53,15 @@ class LocalEngine:
 
     def ports(self) -> EnginePorts:
         """The callables that the page is given."""
-        return EnginePorts(self._session.generate, self.view_portrait, self.view_voice, lambda: self._readiness)
+        return EnginePorts(
+            generate=on_zero_gpu(self._session.generate),
+            view_portrait=self.view_portrait,
+            view_film=self.view_film,
+            view_voice=self.view_voice,
+            readiness=lambda: self._readiness,
+            preview=self.preview,
+            poster=poster,
+        )
 
     def warm_up(self) -> None:
         """Load the model and the face finder. What goes wrong is kept for the page to say."""
@@ -53,21 +78,26 @@ class LocalEngine:
 
     def view_portrait(self, path: Path) -> PortraitView:
         """The upright picture, small, with its faces. Raises UserError."""
-        from PIL import Image
-
-        from engine.media.face import find_faces, several_faces_notice
+        from engine.media.face import find_faces
         from engine.media.picture import read_picture
 
         picture = read_picture(path)
-        faces = find_faces(picture)
-        height_px, width_px = picture.shape[:2]
-        thumbnail = Image.fromarray(picture)
-        thumbnail.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX))
-        file = io.BytesIO()
-        thumbnail.save(file, "JPEG", quality=88)
-        boxes = tuple(face.box for face in faces)
-        notice = several_faces_notice(faces)
-        return PortraitView(file.getvalue(), "image/jpeg", width_px, height_px, boxes, notice)
+        return _view(picture, find_faces(picture))
+
+    def view_film(self, path: Path) -> FilmView:
+        """The film's first frame that shows a face. Raises UserError."""
+        from engine.media.face import detect_faces, find_faces
+        from engine.media.video import probe, read_video_frames
+
+        info = probe(path)
+        faces, first = [], None
+        for frame in itertools.islice(read_video_frames(path), 0, FIRST_FRAMES, FRAMES_APART):
+            first, faces = (frame if first is None else first), detect_faces(frame)
+            if faces:
+                return FilmView(_view(frame, faces), info.duration_s, info.fps)
+        if first is None:
+            raise UserError(f"{path.name} holds no picture; choose another film.", "video")
+        return FilmView(_view(first, find_faces(first, field="video")), info.duration_s, info.fps)
 
     def view_voice(self, path: Path) -> VoiceView:
         """The sound's length. Raises UserError."""
@@ -76,6 +106,71 @@ class LocalEngine:
 
         wave = read_audio(path, max_s=find_variant(self._model).max_audio_s)
         return VoiceView(len(wave) / SAMPLE_RATE_HZ, SILENCE_NOTICE if is_silent(wave) else None)
+
+    def preview(self, request: GenerationRequest, at_s: float) -> bytes:
+        """A second of the voice around `at_s`, spoken by a small copy of the picture. Raises UserError."""
+        import soundfile
+
+        from engine.media.audio import SAMPLE_RATE_HZ, read_audio
+
+        if not find_variant(request.model).is_nano or request.image is None:
+            raise UserError("Only nano can draw a live preview, and only of a picture.", "model")
+        wave = read_audio(request.audio)
+        length = int(PREVIEW_S * SAMPLE_RATE_HZ)
+        start = max(0, min(int(at_s * SAMPLE_RATE_HZ), len(wave) - length))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            small = {"audio": folder / "voice.wav", "out": folder / "preview.mp4"}
+            soundfile.write(small["audio"], wave[start : start + length], SAMPLE_RATE_HZ)
+            for field in ("image", "last_image"):
+                path: Path | None = getattr(request, field)
+                if path is not None:
+                    small[field] = folder / f"{field}.png"
+                    _write_small(path, small[field])
+            self._session.generate(request.model_copy(update=small))
+            return small["out"].read_bytes()
+
+
+def poster(video: Path) -> bytes:
+    """The frame of a second into the video, or its last one, as a JPEG."""
+    from engine.media.video import read_video_frames
+
+    frame = None
+    for frame in itertools.islice(read_video_frames(video), POSTER_FRAME + 1):  # noqa: B007 - the last one is wanted
+        pass
+    if frame is None:
+        raise UserError(f"{video.name} holds no picture.", "video")
+    return _jpeg(frame)
+
+
+def _view(picture: "np.ndarray", faces: "list[Face]") -> PortraitView:
+    from engine.media.face import several_faces_notice
+    from engine.media.lip_region import lip_box
+
+    height_px, width_px = picture.shape[:2]
+    boxes = tuple(face.box for face in faces)
+    lips = tuple(lip_box(face.landmarks_px, (height_px, width_px)) for face in faces)
+    return PortraitView(_jpeg(picture), "image/jpeg", width_px, height_px, boxes, several_faces_notice(faces), lips)
+
+
+def _jpeg(picture: "np.ndarray") -> bytes:
+    from PIL import Image
+
+    thumbnail = Image.fromarray(picture)
+    thumbnail.thumbnail((THUMBNAIL_SIDE_PX, THUMBNAIL_SIDE_PX))
+    file = io.BytesIO()
+    thumbnail.save(file, "JPEG", quality=88)
+    return file.getvalue()
+
+
+def _write_small(path: Path, out: Path) -> None:
+    from PIL import Image
+
+    from engine.media.picture import read_picture
+
+    small = Image.fromarray(read_picture(path))
+    small.thumbnail((PREVIEW_SIDE_PX, PREVIEW_SIDE_PX))
+    small.save(out)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,6 +197,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default="nano", help="a model's name or its folder (default: nano)")
     parser.add_argument("--data", type=Path, help="folder for jobs and videos (default: the user's data folder)")
     parser.add_argument("--auth", type=_login, metavar="USER:PASSWORD", help="ask for this login")
+    parser.add_argument("--jobs-each", type=_positive, help="jobs that one visitor may have waiting (default: any)")
+    parser.add_argument("--jobs", type=_positive, help="jobs that may be waiting in all (default: any)")
+    parser.add_argument(
+        "--keep-hours", type=_positive, help="delete ended jobs and uploads after so long (default: no)"
+    )
     parser.add_argument("--share", action="store_true", help="also open a public address through Gradio's relay")
     return parser.parse_args(arguments)
 
@@ -109,6 +209,12 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _port(value: str) -> int:
     if not value.isdigit() or not 1 <= int(value) <= 65535:
         raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535; got {value!r}")
+    return int(value)
+
+
+def _positive(value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"give a whole number from 1 on; got {value!r}")
     return int(value)
 
 
@@ -142,7 +248,7 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
         from studio.ui import build_page, launch_options
     from studio.examples import find_examples
     from studio.jobs import JobStore
-    from studio.service import Studio
+    from studio.service import Limits, Studio
     from studio.worker import Worker
 
     engine = LocalEngine(options.model)
@@ -151,7 +257,8 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
     left = store.recover()
     if left:
         print(f"Interrupted by the last stop: {left} job(s); the page offers to run them again.")
-    studio = Studio(ports, store, Worker(store, ports.generate), options.model)
+    limits = Limits(options.jobs_each, options.jobs, options.keep_hours and options.keep_hours * 3600.0)
+    studio = Studio(ports, store, Worker(store, ports), options.model, limits)
     page = build_page(studio, find_examples(EXAMPLES_FOLDER))
     page.launch(
         server_name=options.host,
@@ -165,7 +272,16 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
     print(f"EchoMimic Studio: {page.local_url} (Ctrl-C stops it; jobs and videos are in {folder})", flush=True)
     threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
     studio.worker.start()
+    if limits.keep_s is not None:
+        threading.Thread(target=_clean, args=(store, limits.keep_s), name="clean", daemon=True).start()
     page.block_thread()
+
+
+def _clean(store: "JobStore", age_s: float) -> None:
+    """Forget what ended longer ago than that, for as long as the process lives."""
+    while True:
+        store.delete_older_than(age_s)
+        time.sleep(CLEAN_EVERY_S)
 
 
 def _check_port(host: str, port: int) -> None:

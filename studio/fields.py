@@ -1,10 +1,10 @@
-"""The settings form, made from the pydantic settings model, so that a new setting is on the page without being drawn.
+"""The settings form, made from the pydantic settings model, so that a new setting is on the page by itself.
 
-Knows nothing about what a setting does. Settings that a variant does not use are left out; the names that an API caller
-uses are the dotted names with underscores (`guidance.audio` is `guidance_audio`).
+Knows nothing about what a setting does. Settings that the chosen variant does not use are hidden and not sent; the
+names that an API caller uses are the dotted names with underscores (`guidance.audio` is `guidance_audio`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -14,11 +14,14 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from engine.request import flatten
+from engine.settings import Settings
 from engine.variants import Variant
 from studio.views import drawn, field_error
+from studio.words import label, tr
 
 GENERAL = "General"
-SECTION_TITLES = {"phda": "PhDA"}
+SECTION_TITLES = {"phda": "PhDA", "png": "Negative guidance", "cache": "Step cache"}
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,24 @@ class SettingField:
         return self.name.replace(".", "_")
 
 
+def all_fields(variant: Variant) -> list[SettingField]:
+    """Every setting, in the model's order, with the variant's own default."""
+    return list(_walk(variant.default_settings))
+
+
 def setting_fields(variant: Variant) -> list[SettingField]:
-    """Every setting that `variant` uses, in the model's order, with the variant's own default."""
-    return [field for field in _walk(variant.default_settings) if field.name not in variant.inert_settings]
+    """Every setting that `variant` uses."""
+    return [field for field in all_fields(variant) if field.name not in variant.inert_settings]
+
+
+def json_schema(field: SettingField) -> dict[str, Any]:
+    """The field's type, limits and meaning for callers of the API."""
+    kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
+    schema: dict[str, Any] = {"type": kinds[field.kind], "description": field.description or field.title}
+    limits = {"minimum": field.minimum, "maximum": field.maximum, "maxLength": field.max_length}
+    if field.choices:
+        schema["enum"] = list(field.choices)
+    return schema | {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def sections(fields: list[SettingField]) -> dict[str, list[SettingField]]:
@@ -57,7 +75,7 @@ def sections(fields: list[SettingField]) -> dict[str, list[SettingField]]:
 
 def make_component(field: SettingField) -> gr.components.Component:
     """The input for one setting: a switch, a menu, a slider, a number or a text."""
-    common: dict[str, Any] = {"label": field.title, "info": field.description, "value": field.default}
+    common: dict[str, Any] = {"label": label(field.title), "info": label(field.description), "value": field.default}
     common["elem_id"] = f"setting-{field.parameter}"
     if field.choices:
         return gr.Dropdown(choices=list(field.choices), **common)
@@ -72,31 +90,51 @@ def make_component(field: SettingField) -> gr.components.Component:
 
 @dataclass(frozen=True)
 class SettingsForm:
-    """The drawn form: inputs and the lines for their errors, both by dotted name."""
+    """The drawn form, all by dotted name: the fields, their inputs, the lines for their errors, what holds each."""
 
-    fields: list[SettingField]
+    fields: dict[str, SettingField]
     inputs: dict[str, gr.components.Component]
     errors: dict[str, gr.HTML]
+    columns: dict[str, gr.Column]
 
     @property
-    def defaults(self) -> list[Any]:
-        """The variant's values, in the order of `inputs`."""
-        return [field.default for field in self.fields]
+    def parameters(self) -> dict[str, gr.components.Component]:
+        """The inputs by the names that a function's signature uses."""
+        return {field.parameter: self.inputs[name] for name, field in self.fields.items()}
+
+    def given(self, values: dict[str, Any], variant: Variant) -> dict[str, Any]:
+        """Of `values` by parameter, the settings that `variant` uses, by dotted name; None is not given."""
+        names = (name for name in self.fields if name not in variant.inert_settings)
+        found = {name: values.get(self.fields[name].parameter) for name in names}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def show(self, settings: Settings, variant: Variant) -> dict[Any, Any]:
+        """Updates that show `settings`, and of them what `variant` uses."""
+        values = flatten(settings.model_dump())
+        shown = {self.inputs[name]: values[name] for name in self.inputs}
+        return shown | {
+            self.columns[name]: gr.Column(visible=name not in variant.inert_settings) for name in self.columns
+        }
+
+    def __or__(self, other: "SettingsForm") -> "SettingsForm":
+        """Both forms as one."""
+        parts = ("fields", "inputs", "errors", "columns")
+        return SettingsForm(**{part: getattr(self, part) | getattr(other, part) for part in parts})
 
 
-def draw_settings(variant: Variant) -> SettingsForm:
-    """Draw the form where the caller stands, a group for each section."""
-    fields = setting_fields(variant)
-    inputs: dict[str, gr.components.Component] = {}
-    errors: dict[str, gr.HTML] = {}
-    for title, members in sections(fields).items():
-        drawn(f"<h3 class='em-section'>{title}</h3>")
+def draw_settings(variant: Variant, *, of: Callable[[SettingField], bool] = lambda field: True) -> SettingsForm:
+    """Draw the form of the fields that `of` picks where the caller stands, a group for each section."""
+    fields = {field.name: field for field in all_fields(variant) if of(field)}
+    form = SettingsForm(fields, {}, {}, {})
+    for title, members in sections(list(fields.values())).items():
+        drawn(f"<h3 class='em-section'>{tr(title)}</h3>")
         with gr.Row(elem_classes="em-settings"):
             for field in members:
-                with gr.Column(min_width=210):
-                    inputs[field.name] = make_component(field)
-                    errors[field.name] = field_error(f"setting-{field.parameter}")
-    return SettingsForm(fields, {field.name: inputs[field.name] for field in fields}, errors)
+                visible = field.name not in variant.inert_settings
+                with gr.Column(min_width=210, visible=visible) as form.columns[field.name]:
+                    form.inputs[field.name] = make_component(field)
+                    form.errors[field.name] = field_error(f"setting-{field.parameter}")
+    return form
 
 
 def _walk(section: BaseModel, prefix: str = "") -> Iterator[SettingField]:

@@ -1,63 +1,35 @@
 """The job store: every generation that was asked for, kept in SQLite so that a reload or a crash loses none of them.
 
-Knows nothing about Gradio and does no work itself (`studio.worker` does). A job owns a folder that holds copies of its
-inputs, its latest preview and its result; the row names files relative to it, so the data folder can be moved.
-Whoever reads or changes a job names its owner: a browser's secret, never shown to another browser.
+Knows nothing about Gradio and does no work itself (`studio.worker` does). A job owns a folder that holds copies of
+its inputs, its latest preview, what it needs to go on after a stop, and its result; the row names files relative to it,
+so the data folder can be moved. Whoever reads or changes a job names its owner: a browser's secret, shown to nobody.
+
+The queue is fair between owners: next is the owner who has waited longest since a job of theirs was begun, and of
+theirs the first by position.
 """
 
 import re
 import secrets
 import shutil
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-from sqlalchemy import JSON, ColumnElement, create_engine, event, func, select, update
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy import ColumnElement, delete, func, select, update
 
 from engine.errors import UserError
 from engine.progress import Progress
 from engine.records import GenerationRecord
 from engine.request import GenerationRequest
+from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job, JobRow, State, Stop, Transaction, UploadRow, open_database
 
-State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
-UNFINISHED: tuple[State, ...] = ("queued", "running")
-RUNNABLE_AGAIN: tuple[State, ...] = ("failed", "cancelled", "interrupted")
-MEDIA_FIELDS = ("image", "audio")
+MEDIA_FIELDS = ("image", "last_image", "video", "audio", "lora")
 PREVIEW_NAME = "preview.webp"
-
-
-class Job(BaseModel):
-    """One job as it was when it was read. Times are seconds since the epoch; `number` gives the order of the queue."""
-
-    model_config = ConfigDict(frozen=True, from_attributes=True)
-
-    number: int
-    id: str
-    owner: str
-    state: State
-    request: dict[str, Any]
-    progress: dict[str, Any] | None
-    preview_version: int
-    cancel_requested: bool
-    error: str | None
-    error_field: str | None
-    record: dict[str, Any] | None
-    created_s: float
-    started_s: float | None
-    finished_s: float | None
-
-    @property
-    def unfinished(self) -> bool:
-        """Queued or running."""
-        return self.state in UNFINISHED
-
-    @property
-    def seconds_taken(self) -> float | None:
-        """Wall time of the run, once it has ended."""
-        return None if self.started_s is None or self.finished_s is None else self.finished_s - self.started_s
+POSTER_NAME = "poster.jpg"
+LATENTS_NAME = "latents.safetensors"
+RESUME_NAME = "resume"
 
 
 class JobStore:
@@ -67,101 +39,185 @@ class JobStore:
         self.folder = folder.resolve()
         self.files = self.folder / "jobs"
         self.files.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(f"sqlite:///{self.folder / 'jobs.sqlite'}", connect_args={"timeout": 30})
-        event.listen(self._engine, "connect", _set_pragmas)
-        _Base.metadata.create_all(self._engine)
+        self._engine = open_database(self.folder / "jobs.sqlite")
 
-    def submit(self, owner: str, request: GenerationRequest) -> Job:
-        """Copy the request's media into a new job's folder and queue it. The row comes after its files."""
+    def submit(self, owner: str, request: GenerationRequest, *, instead_of: str | None = None) -> Job:
+        """Copy the request's media into a new job's folder and queue it. The row comes after its files.
+
+        `instead_of` names a pending job of the same owner whose place in the queue the new one takes.
+        """
         job_id = secrets.token_urlsafe(16)
-        folder = self.files / job_id
+        folder = self.folder_of(job_id)
         folder.mkdir()
         kept = request.model_dump(mode="json")
+        name, source = "", Path()
         try:
             for name in MEDIA_FIELDS:
-                source = Path(getattr(request, name))
-                kept[name] = f"{name}-{_plain(source.stem)}{source.suffix.lower()}"
-                shutil.copyfile(source, folder / kept[name])
+                source = getattr(request, name)
+                if source is not None:
+                    kept[name] = f"{name}-{_plain(source.stem)}{source.suffix.lower()}"
+                    shutil.copyfile(source, folder / kept[name])
         except OSError as error:
             shutil.rmtree(folder)
             raise UserError(f"{source.name} cannot be read ({error.strerror}); choose it again.", name) from error
         day = datetime.now(UTC).strftime("%Y%m%d")
-        kept["out"] = f"{_plain(request.image.stem)}-{day}-{request.seed}.mp4"
+        named_after = request.image or request.video or request.audio
+        kept["out"] = f"{_plain(named_after.stem)}-{day}-{request.seed}.mp4"
+        replaced = self.find(instead_of, owner) if instead_of else None
         with self._session() as session:
-            row = _Row(id=job_id, owner=owner, state="queued", request=kept, created_s=time.time())
+            row = JobRow(id=job_id, owner=owner, state="queued", request=kept, created_s=time.time())
             session.add(row)
             session.flush()
-            return Job.model_validate(row)
+            row.position = replaced.position if replaced and replaced.state in PENDING else float(row.number)
+            session.flush()
+            job = Job.model_validate(row)
+        if replaced:
+            self.delete(replaced.id, owner)
+        return job
 
     def find(self, job_id: str, owner: str) -> Job | None:
         """The job, or None where there is none or it is somebody else's: a stranger cannot tell the two apart."""
-        return self._one((_Row.id == job_id) & (_Row.owner == owner))
+        return self._one((JobRow.id == job_id) & (JobRow.owner == owner))
 
-    def recent(self, owner: str, limit: int = 12) -> list[Job]:
-        """The owner's jobs, newest first."""
-        query = select(_Row).where(_Row.owner == owner).order_by(_Row.number.desc()).limit(limit)
+    def find_any(self, job_id: str) -> Job | None:
+        """The job, whosever it is: for deciding whether to serve its files, never for showing."""
+        return self._one(JobRow.id == job_id)
+
+    def recent(self, owner: str, limit: int = 12, states: Sequence[State] = ()) -> list[Job]:
+        """The owner's jobs, newest first; only those in `states`, if any are given."""
+        query = select(JobRow).where(JobRow.owner == owner).order_by(JobRow.number.desc()).limit(limit)
+        with self._session() as session:
+            return [Job.model_validate(row) for row in session.scalars(query.where(*_in(states)))]
+
+    def pending(self, owner: str) -> list[Job]:
+        """The owner's jobs that wait or are put aside, in the order in which they will run."""
+        query = select(JobRow).where(JobRow.owner == owner, *_in(PENDING)).order_by(JobRow.position)
         with self._session() as session:
             return [Job.model_validate(row) for row in session.scalars(query)]
 
-    def jobs_ahead(self, job: Job) -> int:
-        """How many jobs will finish before this queued one starts."""
-        waiting = (_Row.state == "queued") & (_Row.number < job.number)
-        query = select(func.count()).select_from(_Row).where(waiting | (_Row.state == "running"))
+    def count(self, owner: str | None = None, states: Sequence[State] = ("queued", "running")) -> int:
+        """How many jobs are in `states`, of `owner` or of everybody."""
+        mine = () if owner is None else (JobRow.owner == owner,)
         with self._session() as session:
-            return session.scalar(query) or 0
+            return session.scalar(select(func.count()).select_from(JobRow).where(*mine, *_in(states))) or 0
+
+    def jobs_ahead(self, job: Job) -> int:
+        """How many jobs will be begun before this queued one, the running one included."""
+        with self._session() as session:
+            order = _fair_order(session)
+        return order.index(job.number) + self.count(states=("running",)) if job.number in order else 0
+
+    def folder_of(self, job_id: str) -> Path:
+        """Where the job's files are."""
+        return self.files / job_id
 
     def request_of(self, job: Job) -> GenerationRequest:
         """The job's request with the paths of its own copies."""
-        folder = self.files / job.id
-        paths = {name: folder / job.request[name] for name in (*MEDIA_FIELDS, "out")}
+        folder = self.folder_of(job.id)
+        paths = {name: folder / job.request[name] for name in (*MEDIA_FIELDS, "out") if job.request.get(name)}
         return GenerationRequest(**job.request | paths)
 
     def result_of(self, job: Job) -> Path | None:
         """The finished video, if there is one."""
-        path = self.files / job.id / job.request["out"]
+        path = self.folder_of(job.id) / job.request["out"]
         return path if job.state == "done" and path.is_file() else None
 
     def preview_of(self, job: Job) -> bytes | None:
         """The latest preview, an encoded WebP picture."""
-        path = self.files / job.id / PREVIEW_NAME
+        path = self.folder_of(job.id) / PREVIEW_NAME
         return path.read_bytes() if path.is_file() else None
 
-    def request_cancel(self, job_id: str, owner: str) -> None:
-        """End a queued job at once; ask a running one to end, which it does at its next report."""
-        mine = (_Row.id == job_id) & (_Row.owner == owner)
-        self._change(mine & (_Row.state == "queued"), state="cancelled", finished_s=time.time())
-        self._change(mine & (_Row.state == "running"), cancel_requested=True)
+    def bytes_used(self, owner: str) -> int:
+        """What the owner's jobs take on disk."""
+        with self._session() as session:
+            ids = list(session.scalars(select(JobRow.id).where(JobRow.owner == owner)))
+        return sum(size_of(self.folder_of(job_id)) for job_id in ids)
+
+    def request_stop(self, job_id: str, owner: str, stop: Stop) -> None:
+        """Ask a running job to stop, which it does at its next report; a waiting one stops at once."""
+        mine = _mine(job_id, owner)
+        if stop == "cancel":
+            if self._change(mine & JobRow.state.in_(PENDING), state="cancelled", finished_s=time.time()):
+                shutil.rmtree(self.folder_of(job_id) / RESUME_NAME, ignore_errors=True)
+        elif stop == "pause":
+            self._change(mine & (JobRow.state == "queued"), state="paused")
+        self._change(mine & (JobRow.state == "running"), stop_request=stop)
+
+    def stop_requested(self, job_id: str) -> Stop | None:
+        """What the owner has asked of this running job."""
+        job = self.find_any(job_id)
+        return job.stop_request if job else "cancel"
+
+    def resume(self, job_id: str, owner: str) -> Job | None:
+        """Queue a paused job again, at its place."""
+        return self._change(_mine(job_id, owner) & (JobRow.state == "paused"), state="queued")
 
     def run_again(self, job_id: str, owner: str) -> Job | None:
-        """Queue a failed, cancelled or interrupted job anew, with the same request. None where that is not possible."""
-        mine = (_Row.id == job_id) & (_Row.owner == owner) & _Row.state.in_(RUNNABLE_AGAIN)
-        fresh = {"progress": None, "cancel_requested": False, "error": None, "error_field": None, "record": None}
+        """Queue a failed, cancelled or interrupted job anew, with the same request. None where that is not possible.
+
+        An interrupted one goes on from its last finished step where the engine kept it.
+        """
+        mine = _mine(job_id, owner) & JobRow.state.in_(RUNNABLE_AGAIN)
+        fresh = {"progress": None, "stop_request": None, "error": None, "error_field": None, "record": None}
         return self._change(mine, state="queued", started_s=None, finished_s=None, **fresh)
 
-    def claim_next(self) -> Job | None:
-        """Take the oldest queued job and mark it running, in one statement, so that no two workers take the same."""
-        oldest = select(func.min(_Row.number)).where(_Row.state == "queued").scalar_subquery()
-        return self._change((_Row.number == oldest) & (_Row.state == "queued"), state="running", started_s=time.time())
+    def move(self, job_id: str, owner: str, places: int) -> None:
+        """Let a pending job run `places` earlier (negative) or later among its owner's."""
+        waiting = self.pending(owner)
+        here = next((index for index, job in enumerate(waiting) if job.id == job_id), None)
+        if here is None:
+            return
+        there = min(len(waiting) - 1, max(0, here + places))
+        order = [job for job in waiting if job.id != job_id]
+        order.insert(there, waiting[here])
+        for job, position in zip(order, sorted(job.position for job in waiting), strict=True):
+            self._change(JobRow.id == job.id, position=position)
 
-    def cancel_requested(self, job_id: str) -> bool:
-        """Whether the owner wants this job to stop."""
+    def delete(self, job_id: str, owner: str) -> bool:
+        """Forget a job that is not running, with all its files. False where there is none such."""
         with self._session() as session:
-            return bool(session.scalar(select(_Row.cancel_requested).where(_Row.id == job_id)))
+            mine = delete(JobRow).where(_mine(job_id, owner) & (JobRow.state != "running"))
+            gone = session.execute(mine.returning(JobRow.id)).all()
+        if gone:
+            shutil.rmtree(self.folder_of(job_id), ignore_errors=True)
+        return bool(gone)
+
+    def delete_older_than(self, age_s: float) -> int:
+        """Forget every job that ended, or was put aside, longer ago than that. Returns how many."""
+        old = (func.coalesce(JobRow.finished_s, JobRow.created_s) < time.time() - age_s) & ~JobRow.state.in_(
+            ("queued", "running")
+        )
+        with self._session() as session:
+            found = list(session.execute(select(JobRow.id, JobRow.owner).where(old)))
+        return sum(self.delete(job_id, owner) for job_id, owner in found)
+
+    def claim_next(self) -> Job | None:
+        """Take the next queued job and mark it running; no two workers take the same."""
+        while True:
+            with self._session() as session:
+                order = _fair_order(session)
+            if not order:
+                return None
+            chosen = (JobRow.number == order[0]) & (JobRow.state == "queued")
+            job = self._change(chosen, state="running", started_s=time.time(), stop_request=None)
+            if job is not None:
+                return job
 
     def report(self, job_id: str, progress: Progress) -> None:
         """Keep the latest progress of a running job and, where it brings one, its preview."""
         changes: dict[str, Any] = {"progress": progress.model_dump(mode="json", exclude={"preview"})}
         if progress.preview is not None:
-            preview = self.files / job_id / PREVIEW_NAME
+            preview = self.folder_of(job_id) / PREVIEW_NAME
             fresh = preview.with_suffix(".new")
             fresh.write_bytes(progress.preview)
             fresh.replace(preview)
-            changes["preview_version"] = _Row.preview_version + 1
-        self._change((_Row.id == job_id) & (_Row.state == "running"), **changes)
+            changes["preview_version"] = JobRow.preview_version + 1
+        self._change((JobRow.id == job_id) & (JobRow.state == "running"), **changes)
 
     def complete(self, job_id: str, record: GenerationRecord) -> None:
         """The job's video is there."""
         self._end(job_id, "done", record=record.model_dump(mode="json"))
+        shutil.rmtree(self.folder_of(job_id) / RESUME_NAME, ignore_errors=True)
 
     def fail(self, job_id: str, message: str, field: str | None = None) -> None:
         """The job ended without a video; `field` names the request field to look at."""
@@ -170,6 +226,12 @@ class JobStore:
     def cancelled(self, job_id: str) -> None:
         """The job stopped because its owner asked for it."""
         self._end(job_id, "cancelled")
+        shutil.rmtree(self.folder_of(job_id) / RESUME_NAME, ignore_errors=True)
+
+    def paused(self, job_id: str) -> None:
+        """The job was put aside by its owner; its finished steps stay where the engine kept them."""
+        running = (JobRow.id == job_id) & (JobRow.state == "running")
+        self._change(running, state="paused", stop_request=None)
 
     def interrupted(self, job_id: str) -> None:
         """The job stopped because the studio did."""
@@ -178,69 +240,67 @@ class JobStore:
     def recover(self) -> int:
         """Mark what a previous process left running as interrupted. Call once, before a worker starts."""
         with self._session() as session:
-            left = update(_Row).where(_Row.state == "running")
-            result = session.execute(left.values(state="interrupted", finished_s=time.time()).returning(_Row.id))
+            left = update(JobRow).where(JobRow.state == "running")
+            result = session.execute(left.values(state="interrupted", finished_s=time.time()).returning(JobRow.id))
             return len(result.all())
+
+    def note_upload(self, folder: str, visitor: str) -> None:
+        """Remember that `visitor` uploaded the file in the upload folder's `folder`."""
+        with self._session() as session:
+            session.merge(UploadRow(folder=folder, visitor=visitor, created_s=time.time()))
+
+    def uploaders(self, folder: str) -> set[str]:
+        """Who uploaded what is in `folder`; nobody for what the studio put there itself."""
+        with self._session() as session:
+            return set(session.scalars(select(UploadRow.visitor).where(UploadRow.folder == folder)))
 
     def close(self) -> None:
         """Let go of the database."""
         self._engine.dispose()
 
     def _end(self, job_id: str, state: State, **changes: Any) -> None:
-        running = (_Row.id == job_id) & (_Row.state == "running")
+        running = (JobRow.id == job_id) & (JobRow.state == "running")
         self._change(running, state=state, finished_s=time.time(), **changes)
 
     def _one(self, condition: ColumnElement[bool]) -> Job | None:
         with self._session() as session:
-            row = session.scalars(select(_Row).where(condition)).one_or_none()
+            row = session.scalars(select(JobRow).where(condition)).one_or_none()
             return None if row is None else Job.model_validate(row)
 
     def _change(self, condition: ColumnElement[bool], **changes: Any) -> Job | None:
         with self._session() as session:
-            row = session.scalars(update(_Row).where(condition).values(**changes).returning(_Row)).one_or_none()
+            row = session.scalars(update(JobRow).where(condition).values(**changes).returning(JobRow)).one_or_none()
             return None if row is None else Job.model_validate(row)
 
-    def _session(self) -> "_Transaction":
-        return _Transaction(self._engine)
+    def _session(self) -> Transaction:
+        return Transaction(self._engine)
 
 
-class _Transaction(Session):
-    """A session that commits when its block ends without an error."""
-
-    def __exit__(self, type_: Any, value: Any, traceback: Any) -> None:
-        try:
-            if type_ is None:
-                self.commit()
-        finally:
-            super().__exit__(type_, value, traceback)
+def size_of(folder: Path) -> int:
+    """Bytes of the files in and below `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-class _Base(DeclarativeBase):
-    pass
+def _fair_order(session: Transaction) -> list[int]:
+    """The numbers of the queued jobs in the order in which they would be begun if each took equally long."""
+    begun = select(JobRow.owner, func.max(JobRow.started_s)).group_by(JobRow.owner)
+    last_begun = {owner: begun_s or 0.0 for owner, begun_s in session.execute(begun)}
+    queued = select(JobRow.owner, JobRow.number).where(JobRow.state == "queued").order_by(JobRow.position)
+    waiting: dict[str, list[int]] = {}
+    for owner, number in session.execute(queued):
+        waiting.setdefault(owner, []).append(number)
+    # Round after round, the owner who waits longest first; a dict keeps the order of positions among equals.
+    owners = sorted(waiting, key=lambda owner: last_begun[owner])
+    rounds = range(max(map(len, waiting.values()), default=0))
+    return [waiting[owner][turn] for turn in rounds for owner in owners if turn < len(waiting[owner])]
 
 
-class _Row(_Base):
-    __tablename__ = "jobs"
-
-    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(unique=True)
-    owner: Mapped[str] = mapped_column(index=True)
-    state: Mapped[str] = mapped_column(index=True)
-    request: Mapped[dict[str, Any]] = mapped_column(JSON)
-    progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
-    preview_version: Mapped[int] = mapped_column(default=0)
-    cancel_requested: Mapped[bool] = mapped_column(default=False)
-    error: Mapped[str | None] = mapped_column(default=None)
-    error_field: Mapped[str | None] = mapped_column(default=None)
-    record: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
-    created_s: Mapped[float]
-    started_s: Mapped[float | None] = mapped_column(default=None)
-    finished_s: Mapped[float | None] = mapped_column(default=None)
+def _mine(job_id: str, owner: str) -> ColumnElement[bool]:
+    return (JobRow.id == job_id) & (JobRow.owner == owner)
 
 
-def _set_pragmas(connection: Any, _: Any) -> None:
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+def _in(states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:
+    return (JobRow.state.in_(states),) if states else ()
 
 
 def _plain(stem: str) -> str:

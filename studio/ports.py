@@ -6,18 +6,23 @@ Knows nothing about how they work. `app.py` connects them; the tests connect sma
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from engine.progress import ProgressCallback
 from engine.records import GenerationRecord
-from engine.request import GenerationRequest
+from engine.request import Box, GenerationRequest
+from engine.settings import LiveSettings
 
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 as fractions of the upright picture."""
+Live = Callable[[int], LiveSettings]
+"""What the denoising loop asks at every step: the settings that the step uses."""
 
 
 @dataclass(frozen=True)
 class PortraitView:
-    """A picture as the page shows it: upright and small, with every face that was found, the taken one first."""
+    """A picture as the page shows it: upright and small, with every face that was found, the taken one first.
+
+    `lip_boxes` are the faces' lower halves, in the same order; empty where they are not asked for.
+    """
 
     thumbnail: bytes
     thumbnail_mime: str
@@ -25,6 +30,16 @@ class PortraitView:
     height_px: int
     faces: tuple[Box, ...]
     notice: str | None = None
+    lip_boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True)
+class FilmView:
+    """A film as the page shows it: a still with the face that will speak, and how long it is."""
+
+    still: PortraitView
+    duration_s: float
+    fps: float
 
 
 @dataclass(frozen=True)
@@ -43,14 +58,37 @@ class Readiness:
     failure: str | None = None
 
 
-@dataclass(frozen=True)
-class EnginePorts:
-    """The engine as the page sees it. Every callable may be called from any thread and raises UserError with a field.
+class Generate(Protocol):
+    """Writes the video that `request.out` names and returns its record.
 
-    `generate` writes the video that `request.out` names; the callback that it is given may raise Cancelled.
+    The callback may raise Cancelled, which leaves no video, or StopEarly, which finishes with what is there. `live` is
+    asked at every step. What a later run needs to go on from the last finished step is kept in `resume_folder`, the
+    final latents in the file `keep_latents`.
     """
 
-    generate: Callable[[GenerationRequest, ProgressCallback], GenerationRecord]
+    def __call__(
+        self,
+        request: GenerationRequest,
+        on_progress: ProgressCallback,
+        *,
+        live: Live | None = None,
+        keep_latents: Path | None = None,
+        resume_folder: Path | None = None,
+    ) -> GenerationRecord:
+        """Raises UserError for bad input."""
+        ...
+
+
+@dataclass(frozen=True)
+class EnginePorts:
+    """The engine as the page sees it. Every callable may be called from any thread; UserError names the field."""
+
+    generate: Generate
     view_portrait: Callable[[Path], PortraitView]
+    view_film: Callable[[Path], FilmView]
     view_voice: Callable[[Path], VoiceView]
     readiness: Callable[[], Readiness]
+    preview: Callable[[GenerationRequest, float], bytes]
+    """About a second of the request's video from the given second on, small: an encoded mp4. Quick models only."""
+    poster: Callable[[Path], bytes]
+    """One frame of a video, as a JPEG."""

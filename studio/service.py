@@ -1,74 +1,166 @@
-"""What the page and the API ask for: a request checked to its files, queued, cancelled, run again.
+"""What the page and the API ask for: a request checked to its files, queued, tuned, stopped, run again, repeated.
 
 Knows nothing about Gradio; `studio.tabs` and the API endpoints are thin layers over it.
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError
+from engine.errors import FaceNotFound, UserError
+from engine.records import GenerationRecord
 from engine.request import GenerationRequest, build_request
-from engine.variants import Variant, find_variant
-from studio.jobs import Job, JobStore
-from studio.ports import EnginePorts, PortraitView, VoiceView
+from engine.settings import LiveSettings
+from engine.variants import TASK_INFO, Task, Variant, find_variant
+from studio.job_rows import Job
+from studio.jobs import JobStore
+from studio.ports import EnginePorts
 from studio.worker import Worker
 
 SEED_LIMIT = 2**31
+MEDIA_TITLES = {"image": "picture", "last_image": "last picture", "video": "film", "audio": "voice", "prompt": "prompt"}
+OUT_NAME = "video.mp4"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one visitor, and everybody, may have waiting; None is no limit. `keep_s` deletes ended jobs."""
+
+    jobs_per_visitor: int | None = None
+    jobs: int | None = None
+    keep_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Studio:
-    """One running studio: its engine, its store, its worker, and the model that it offers."""
+    """One running studio: its engine, its store, its worker, the model that it starts with, and its limits."""
 
     ports: EnginePorts
     store: JobStore
     worker: Worker
     model: str
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def variant(self) -> Variant:
-        """The offered model's description."""
+        """The description of the model that the studio starts with."""
         return find_variant(self.model)
 
-    def submit(self, owner: str, values: dict[str, Any], settings: dict[str, Any] | None = None) -> Job:
+    def submit(
+        self,
+        owner: str,
+        values: dict[str, Any],
+        settings: dict[str, Any] | None = None,
+        *,
+        presets: dict[str, str | None] | None = None,
+        instead_of: str | None = None,
+    ) -> Job:
         """Check `values` (request fields) and `settings` (by dotted name) and queue the job.
 
+        `presets` may name a `guidance_preset` and a `speed_preset`; `instead_of` a waiting job that this one replaces.
         The files are opened too, so that a bad one is said beside its field at once. Raises UserError.
         """
-        for name in ("image", "audio"):
-            if not values.get(name):
-                title = GenerationRequest.model_fields[name].title or name
-                raise UserError(f"Choose a {title.lower()} first, or start from an example.", name)
-        request = build_request({**values, "model": self.model, "out": "video.mp4"}, settings)
-        self.view_portrait(request.image)
-        self.view_voice(request.audio)
-        job = self.store.submit(owner, request)
+        request = self.check(values, settings, presets=presets)
+        return self.queue(owner, request, instead_of=instead_of)
+
+    def check(
+        self,
+        values: dict[str, Any],
+        settings: dict[str, Any] | None = None,
+        *,
+        presets: dict[str, str | None] | None = None,
+    ) -> GenerationRequest:
+        """The request that `values` and `settings` make, its files opened. Raises UserError."""
+        request = self.request_for(values, settings, presets=presets)
+        self._open_files(request)
+        return request
+
+    def request_for(
+        self,
+        values: dict[str, Any],
+        settings: dict[str, Any] | None = None,
+        *,
+        presets: dict[str, str | None] | None = None,
+    ) -> GenerationRequest:
+        """The same, its files not opened. Raises UserError."""
+        given = {name: value for name, value in values.items() if name == "seed" or value not in (None, "")}
+        task: Task = given.get("task", "talking-head")
+        info = TASK_INFO.get(task)
+        for name in info.needs if info else ():
+            if name not in given:
+                raise UserError(f"Choose a {MEDIA_TITLES[name]} first, or start from an example.", name)
+        if info and info.one_of and not any(name in given for name in info.one_of):
+            choice = " or a ".join(MEDIA_TITLES[name] for name in info.one_of)
+            raise UserError(f"Choose a {choice} first.", info.one_of[0])
+        request = build_request({"model": self.model, "out": OUT_NAME, **given}, settings, **presets or {})
+        variant = find_variant(request.model)
+        if not variant.is_installed:
+            raise UserError(f"{variant.title} is not installed: its files belong in {variant.folder}.", "model")
+        return request
+
+    def queue(self, owner: str, request: GenerationRequest, *, instead_of: str | None = None) -> Job:
+        """Queue a checked request. Raises UserError where the queue is full."""
+        limits = self.limits
+        if limits.jobs_per_visitor is not None and self.store.count(owner) >= limits.jobs_per_visitor:
+            raise UserError(f"You have {limits.jobs_per_visitor} jobs waiting already; let one of them finish first.")
+        if limits.jobs is not None and self.store.count() >= limits.jobs:
+            raise UserError(f"The queue is full ({limits.jobs} jobs); try again in a few minutes.")
+        job = self.store.submit(owner, request, instead_of=instead_of)
         self.worker.wake()
         return job
 
-    def view_portrait(self, path: Path) -> PortraitView:
-        """The picture and its faces. Raises UserError."""
-        return self.ports.view_portrait(path)
+    def repeat(self, owner: str, request: GenerationRequest, seeds: list[int]) -> list[Job]:
+        """Queue a checked request once with each of `seeds`. Raises UserError where the queue is full."""
+        return [self.queue(owner, request.model_copy(update={"seed": seed})) for seed in seeds]
 
-    def view_voice(self, path: Path) -> VoiceView:
-        """The sound's length, within what the model can do. Raises UserError."""
-        return self.ports.view_voice(path)
-
-    def cancel(self, owner: str, job_id: str) -> None:
-        """Stop the job, waiting or running."""
-        self.store.request_cancel(job_id, owner)
+    def tune(self, owner: str, job_id: str | None, live: LiveSettings) -> bool:
+        """Let a running job use `live` from its next denoising step on. False where it does not run."""
+        job = self.store.find(job_id, owner) if job_id else None
+        return job is not None and job.state == "running" and self.worker.live.change(job.id, live)
 
     def run_again(self, owner: str, job_id: str) -> None:
-        """Queue a job that did not finish once more."""
-        if self.store.run_again(job_id, owner):
+        """Queue a job that did not finish, or was paused, once more."""
+        if self.store.resume(job_id, owner) or self.store.run_again(job_id, owner):
             self.worker.wake()
 
+    def replayed(self, job: Job) -> GenerationRequest:
+        """The job's request with what was changed while it ran, so that it makes the same frames again."""
+        request = self.store.request_of(job)
+        if job.record is None:
+            return request
+        return with_steps(request, GenerationRecord.model_validate(job.record))
 
-def new_owner() -> str:
-    """A secret that a browser keeps; whoever has it sees the browser's jobs."""
-    return secrets.token_urlsafe(24)
+    def _open_files(self, request: GenerationRequest) -> None:
+        views: dict[str, Any] = {
+            "image": self.ports.view_portrait,
+            "last_image": self.ports.view_portrait,
+            "video": self.ports.view_film,
+            "audio": self.ports.view_voice,
+        }
+        for name, view in views.items():
+            path: Path | None = getattr(request, name)
+            if path is None:
+                continue
+            try:
+                self.view(name, path, view)
+            except FaceNotFound:  # a box drawn by hand stands for it
+                if name != "image" or request.face_box is None:
+                    raise
+
+    def view(self, name: str, path: Path, view: Any) -> Any:
+        """What `view` says of the file; what is wrong with it is said beside the field `name`."""
+        try:
+            return view(path)
+        except UserError as error:
+            raise type(error)(error.message, name) from error
+
+
+def with_steps(request: GenerationRequest, record: GenerationRecord) -> GenerationRequest:
+    """`request` with the settings that the record's steps used; unchanged where those were the request's throughout."""
+    if len(record.settings_by_step) != request.settings.sampling.steps:
+        return request
+    return request.model_copy(update={"settings_by_step": record.settings_by_step})
 
 
 def new_seed() -> int:

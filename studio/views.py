@@ -4,15 +4,17 @@ Pure functions; knows nothing about events or stores. Everything that came from 
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from engine.progress import STAGES
-from studio.jobs import Job
-from studio.ports import PortraitView, Readiness, VoiceView
+from engine.request import Box
+from studio.job_rows import Job
+from studio.ports import FilmView, PortraitView, Readiness, VoiceView
+from studio.words import tr
 
 STAGE_TITLES = {
     "reading": "Read your files",
@@ -41,21 +43,37 @@ def readiness_pill(model_title: str, readiness: Readiness) -> str:
     if readiness.failure:
         state, words = "bad", readiness.failure
     elif readiness.ready:
-        state, words = "good", f"{model_title} · ready"
+        state, words = "good", tr("{model} · ready", model=model_title)
     else:
-        state, words = "busy", f"{model_title} · warming up"
+        state, words = "busy", tr("{model} · warming up", model=model_title)
     return f"<p class='em-pill em-{state}' role='status'><i></i>{escape(words)}</p>"
 
 
-def step_heading(number: int, title: str, hint: str = "") -> str:
+def part_heading(title: str, hint: str = "") -> str:
     """The heading of one part of the form."""
-    small = f"<small>{escape(hint)}</small>" if hint else ""
-    return f"<h2 class='em-step'><b>{number}</b>{escape(title)}{small}</h2>"
+    small = f"<small>{escape(tr(hint))}</small>" if hint else ""
+    return f"<h2 class='em-step'>{escape(tr(title))}{small}</h2>"
 
 
 def drawn(html: str = "", **options: Any) -> gr.HTML:
     """A piece of the page in our own looks: without the prose styles that Gradio gives to HTML."""
     return gr.HTML(html, apply_default_css=False, **options)
+
+
+def said(make: Callable[[], str], **options: Any) -> gr.HTML:
+    """A piece of the page that stays as it is, but for its language: `make` is asked again as a page loads."""
+    piece = drawn(make(), **options)
+    vars(piece)["said"] = make
+    return piece
+
+
+def translations(page: gr.Blocks) -> dict[gr.HTML, Callable[[], str]]:
+    """Every `said` piece of the page with what makes it."""
+    return {
+        block: vars(block)["said"]
+        for block in page.blocks.values()
+        if isinstance(block, gr.HTML) and "said" in vars(block)
+    }
 
 
 def field_error(name: str) -> gr.HTML:
@@ -68,33 +86,57 @@ def error_line(message: str) -> str:
     return f"<p role='alert'>{escape(message)}</p>"
 
 
-def portrait_card(view: PortraitView) -> str:
-    """The picture with a frame around every face; the first is the one that will speak."""
-    source = f"data:{view.thumbnail_mime};base64,{base64.b64encode(view.thumbnail).decode()}"
-    frames = "".join(_face_frame(box, chosen=index == 0) for index, box in enumerate(view.faces))
-    found = "Face found" if len(view.faces) == 1 else f"{len(view.faces)} faces found"
+def portrait_card(view: PortraitView, chosen: Box | None = None) -> str:
+    """The picture with a frame around every face; the one that will speak is `chosen`, or else the first."""
+    found = tr("Face found") if len(view.faces) == 1 else tr("{count} faces found", count=len(view.faces))
     caption = f"<figcaption><span>{found}</span><span>{view.width_px} × {view.height_px} px</span></figcaption>"
-    picture = f"<div class='em-picture'><img src='{source}' alt='Your portrait'>{frames}</div>"
-    return f"<figure class='em-portrait'>{picture}{caption}{_notice(view.notice)}</figure>"
+    return f"<figure class='em-portrait'>{_framed(view, chosen)}{caption}{notice(view.notice)}</figure>"
+
+
+def film_card(view: FilmView) -> str:
+    """A still of the film with the face that will speak and what of it will move."""
+    facts = f"{clock(view.duration_s)} · {view.fps:g} fps · {view.still.width_px} × {view.still.height_px} px"
+    caption = f"<figcaption><span>{tr('Lower face, to be moved')}</span><span>{facts}</span></figcaption>"
+    return f"<figure class='em-portrait'>{_framed(view.still, None)}{caption}{notice(view.still.notice)}</figure>"
 
 
 def voice_caption(view: VoiceView) -> str:
     """How long the sound is, and what there is to say about it."""
-    return f"<p class='em-caption'>{clock(view.duration_s)} of sound</p>{_notice(view.notice)}"
+    words = tr("{time} of sound", time=clock(view.duration_s))
+    return f"<p class='em-caption'>{words}</p>{notice(view.notice)}"
 
 
 def empty_result() -> str:
     """What stands in the result's place before anything was asked for."""
-    return (
-        f"<div class='em-empty'>{LOGO}<p>Your video appears here.</p>"
-        "<p>Choose a portrait and a voice, or start from an example.</p></div>"
+    hint = tr("Choose a portrait and a voice, or start from an example.")
+    return f"<div class='em-empty'>{LOGO}<p>{tr('Your video appears here.')}</p><p>{hint}</p></div>"
+
+
+def player(url: str, poster_url: str, name: str, before_url: str | None = None) -> str:
+    """The finished video with sound, a link to keep it, and the video before it to compare it with while held."""
+    before, hold = "", ""
+    if before_url:
+        before = f"<video class='em-before' src='{escape(before_url)}' playsinline loop preload='auto'></video>"
+        hold = f"<button type='button' class='em-hold em-small'>{tr('Hold to compare with the one before')}</button>"
+    now = (
+        f"<video class='em-now' src='{escape(url)}' poster='{escape(poster_url)}' controls autoplay playsinline loop>"
+        "</video>"
     )
+    keep = f"<a class='em-download em-small' href='{escape(url)}' download='{escape(name)}'>{tr('Download')}</a>"
+    return f"<div class='em-player'>{now}{before}</div><div class='em-line em-under'>{keep}{hold}</div>"
 
 
 def preview_picture(webp: bytes) -> str:
     """The newest preview of a running job."""
     source = base64.b64encode(webp).decode()
-    return f"<figure class='em-preview'><img src='data:image/webp;base64,{source}' alt='Preview of the face'></figure>"
+    source = f"data:image/webp;base64,{source}"
+    return f"<figure class='em-preview'><img src='{source}' alt='{tr('Preview of the face')}'></figure>"
+
+
+def preview_film(mp4: bytes) -> str:
+    """A second of the video as the settings would make it."""
+    source = base64.b64encode(mp4).decode()
+    return f"<video class='em-preview-film' src='data:video/mp4;base64,{source}' autoplay loop playsinline></video>"
 
 
 def preview_placeholder() -> str:
@@ -109,25 +151,28 @@ def progress_card(job: Job, jobs_ahead: int = 0) -> str:
     stage = progress["stage"]
     reached = STAGE_ORDER.index(stage) if stage in STAGE_ORDER else -1
     dots = "".join(
-        f"<li class='{'past' if i < reached else 'now' if i == reached else ''}'>{title}</li>"
+        f"<li class='{'past' if i < reached else 'now' if i == reached else ''}'>{tr(title)}</li>"
         for i, title in enumerate(STAGE_TITLES.values())
     )
-    words = _where(job, progress, jobs_ahead)
-    left = "" if job.cancel_requested else _time_left(progress["seconds_left"])
+    words = where(job, jobs_ahead)
+    left = "" if job.stop_request else _time_left(progress["seconds_left"])
     bar = (
         f"<div class='em-bar' role='progressbar' aria-valuenow='{percent}' aria-valuemin='0' aria-valuemax='100' "
         f"aria-label='Progress'><i style='width:{percent}%'></i></div>"
     )
-    line = f"<p class='em-where'><span>{words}</span><span>{left}</span></p>"
-    return f"<section class='em-progress'>{line}{bar}<ol>{dots}</ol></section>"
+    line = f"<p class='em-where'><span>{escape(words)}</span><span>{escape(left)}</span></p>"
+    step = f" data-step='{progress['done']}'" if stage == "sampling" else ""
+    return f"<section class='em-progress'{step}>{line}{bar}<ol>{dots}</ol></section>"
 
 
 def ended_card(job: Job) -> str:
     """What to say about a job that has no video."""
     title, words = {
-        "failed": ("This did not work", job.error or ""),
-        "cancelled": ("Cancelled", "Nothing was kept. Run it again whenever you like."),
-        "interrupted": ("Interrupted", "The studio stopped while this was running. Your inputs are kept."),
+        "failed": (tr("This did not work"), job.error or ""),
+        "cancelled": (tr("Cancelled"), tr("Nothing was kept. Run it again whenever you like.")),
+        "interrupted": (tr("Interrupted"), tr("The studio stopped while this was running. Your inputs are kept.")),
+        "paused": (tr("Paused"), tr("It goes on where it stopped when you let it.")),
+        "done": (tr("The file is gone"), tr("This video was deleted. Its settings are kept.")),
     }[job.state]
     return f"<section class='em-ended em-{job.state}' role='status'><h3>{title}</h3><p>{escape(words)}</p></section>"
 
@@ -137,18 +182,16 @@ def result_facts(record: dict[str, Any], seconds_taken: float | None) -> str:
     request = record["request"]
     facts = [
         f"{record['width_px']} × {record['height_px']} px",
-        f"{record['num_frames'] / record['fps']:.1f} s at {record['fps']} fps",
-        f"seed {request['seed']}",
+        f"{record['num_frames'] / record['fps']:.1f} s · {record['fps']:g} fps",
+        f"{tr('seed')} {request['seed']}",
+        request["model"].rpartition("/")[2],
     ]
     if seconds_taken is not None:
-        facts.append(f"took {clock(seconds_taken)}")
-    items = "".join(f"<li>{fact}</li>" for fact in facts)
-    return f"<ul class='em-facts'>{items}</ul>{''.join(_notice(words) for words in record['notices'])}"
-
-
-def job_label(job: Job, created: str) -> str:
-    """One line for the list of a browser's jobs."""
-    return f"{created} · {job.state} · seed {job.request['seed']}"
+        facts.append(tr("took {time}", time=clock(seconds_taken)))
+    if record["settings_by_step"]:
+        facts.append(tr("settings changed while it ran"))
+    items = "".join(f"<li>{escape(fact)}</li>" for fact in facts)
+    return f"<ul class='em-facts'>{items}</ul>{''.join(notice(words) for words in record['notices'])}"
 
 
 def clock(seconds: float) -> str:
@@ -159,29 +202,58 @@ def clock(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def _where(job: Job, progress: dict[str, Any], jobs_ahead: int) -> str:
-    if job.cancel_requested:
-        return "Stopping…"
+def where(job: Job, jobs_ahead: int = 0) -> str:
+    """In words, what an unfinished job is doing."""
+    if job.stop_request:
+        return tr("Finishing with what is there…") if job.stop_request == "finish" else tr("Stopping…")
     if job.state == "queued":
-        return f"Waiting for {jobs_ahead} earlier" if jobs_ahead else "Next in line"
-    title = STAGE_TITLES.get(progress["stage"], "Starting")
+        return tr("Waiting for {count} earlier", count=jobs_ahead) if jobs_ahead else tr("Next in line")
+    progress = job.progress or {"stage": ""}
+    title = tr(STAGE_TITLES.get(progress["stage"], "Starting"))
     unit = STAGE_UNITS.get(progress["stage"])
-    return f"{title} · {unit} {progress['done']} of {progress['total']}" if unit else title
+    if unit is None:
+        return title
+    return tr(f"{{title}} · {unit} {{done}} of {{total}}", title=title, done=progress["done"], total=progress["total"])
 
 
 def _time_left(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 1.5:
-        return "almost done"
-    return f"about {clock(seconds) if seconds >= 10 else f'{seconds:.0f} s'} left"
+        return tr("almost done")
+    return tr("about {time} left", time=clock(seconds) if seconds >= 10 else f"{seconds:.0f} s")
 
 
-def _face_frame(box: Sequence[float], *, chosen: bool) -> str:
+def _framed(view: PortraitView, chosen: Box | None) -> str:
+    source = f"data:{view.thumbnail_mime};base64,{base64.b64encode(view.thumbnail).decode()}"
+    speaks = _nearest(view.faces, chosen) if chosen else 0
+    frames = "".join(_frame("face", box, chosen=index == speaks) for index, box in enumerate(view.faces))
+    if chosen and not (view.faces and _same(view.faces[speaks], chosen)):
+        frames = frames.replace(" em-chosen", "") + _frame("face", chosen, chosen=True)
+    frames += "".join(_frame("lips", box, chosen=False) for box in view.lip_boxes[speaks : speaks + 1])
+    picture = f"<img src='{source}' alt='{tr('Your picture')}' draggable='false'>"
+    return f"<div class='em-picture'>{picture}{frames}</div>"
+
+
+def _nearest(boxes: Sequence[Box], wanted: Box) -> int:
+    distances = [sum(abs(a - b) for a, b in zip(box, wanted, strict=True)) for box in boxes]
+    return distances.index(min(distances)) if distances else 0
+
+
+def _same(box: Box, wanted: Box) -> bool:
+    return all(abs(a - b) < 0.001 for a, b in zip(box, wanted, strict=True))
+
+
+def _frame(kind: str, box: Box, *, chosen: bool) -> str:
     x0, y0, x1, y1 = (100 * value for value in box)
     place = f"left:{x0:.2f}%;top:{y0:.2f}%;width:{x1 - x0:.2f}%;height:{y1 - y0:.2f}%"
-    return f"<i class='em-face{' em-chosen' if chosen else ''}' style='{place}'></i>"
+    able = (
+        f" data-box='{','.join(f'{value:.4f}' for value in box)}' tabindex='0' role='button'" if kind == "face" else ""
+    )
+    name = f" aria-label='{tr('This face speaks')}'" if able else ""
+    return f"<i class='em-{kind}{' em-chosen' if chosen else ''}' style='{place}'{able}{name}></i>"
 
 
-def _notice(words: str | None) -> str:
+def notice(words: str | None) -> str:
+    """Something to know about what is shown; nothing for no words."""
     return f"<p class='em-notice' role='status'>{escape(words)}</p>" if words else ""

@@ -1,19 +1,22 @@
 """One thread that works through the job store, outside the web server's own queue, so that a lost connection or a
 closed page never stops a job.
 
-Knows nothing about models: it is handed `generate`. What a job reports goes to the store; who watches reads it there.
+Knows nothing about models: it is handed the engine's ports. What a job reports goes to the store; who watches reads it
+there. What its owner changes while it runs comes through the live store.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable
 
-from engine.errors import Cancelled, UserError
+from engine.errors import Cancelled, StopEarly, UserError
 from engine.progress import Progress, ProgressCallback
 from engine.records import GenerationRecord
 from engine.request import GenerationRequest
-from studio.jobs import Job, JobStore
+from studio.job_rows import Job
+from studio.jobs import LATENTS_NAME, POSTER_NAME, RESUME_NAME, JobStore
+from studio.live import LiveStore
+from studio.ports import EnginePorts
 
 log = logging.getLogger(__name__)
 REPORT_EVERY_S = 0.2
@@ -21,13 +24,12 @@ REPORT_EVERY_S = 0.2
 
 
 class Worker:
-    """Runs queued jobs one after the other, oldest first."""
+    """Runs queued jobs one after the other, as the store orders them. `live` holds the running one's settings."""
 
-    def __init__(
-        self, store: JobStore, generate: Callable[[GenerationRequest, ProgressCallback], GenerationRecord]
-    ) -> None:
+    def __init__(self, store: JobStore, ports: EnginePorts) -> None:
+        self.live = LiveStore()
         self._store = store
-        self._generate = generate
+        self._ports = ports
         self._work_waits = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="studio-worker", daemon=True)
@@ -58,10 +60,11 @@ class Worker:
 
     def _work(self, job: Job) -> None:
         try:
-            record = self._generate(self._store.request_of(job), self._watch(job))
+            request = self._store.request_of(job)
+            record = self._generate(job, request)
+            self._keep_poster(job, request)
         except Cancelled:
-            end = self._store.interrupted if self._stopping.is_set() else self._store.cancelled
-            end(job.id)
+            self._stopped(job)
         except UserError as error:
             self._store.fail(job.id, error.message, error.field)
         except Exception:  # whatever a job does, the next one must run
@@ -69,13 +72,44 @@ class Worker:
             self._store.fail(job.id, "Something went wrong on our side; the server's log says what. Try again.")
         else:
             self._store.complete(job.id, record)
+        finally:
+            self.live.end(job.id)
+
+    def _generate(self, job: Job, request: GenerationRequest) -> GenerationRecord:
+        folder = self._store.folder_of(job.id)
+        resume_folder = folder / RESUME_NAME
+        resume_folder.mkdir(exist_ok=True)
+        self.live.begin(job.id, request.settings.live)
+        return self._ports.generate(
+            request,
+            self._watch(job),
+            # A replay brings the settings of every step itself.
+            live=None if request.settings_by_step else lambda step: self.live.current(job.id),
+            keep_latents=folder / LATENTS_NAME,
+            resume_folder=resume_folder,
+        )
+
+    def _keep_poster(self, job: Job, request: GenerationRequest) -> None:
+        (self._store.folder_of(job.id) / POSTER_NAME).write_bytes(self._ports.poster(request.out))
+
+    def _stopped(self, job: Job) -> None:
+        asked = self._store.stop_requested(job.id)
+        if asked == "pause":
+            self._store.paused(job.id)
+        elif asked == "cancel":
+            self._store.cancelled(job.id)
+        else:
+            self._store.interrupted(job.id)
 
     def _watch(self, job: Job) -> ProgressCallback:
         heard: dict[str, float | str] = {"at_s": 0.0, "stage": ""}
 
         def report(progress: Progress) -> None:
-            if self._stopping.is_set() or self._store.cancel_requested(job.id):
+            asked = self._store.stop_requested(job.id)
+            if self._stopping.is_set() or asked in ("cancel", "pause"):
                 raise Cancelled
+            if asked == "finish" and progress.stage == "sampling":
+                raise StopEarly
             now_s = time.monotonic()
             due = now_s - float(heard["at_s"]) >= REPORT_EVERY_S
             if due or progress.preview is not None or progress.stage != heard["stage"]:

@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("engine", "studio", "trainer")
-CONTRACT = {f"engine.{name}" for name in ("errors", "progress", "settings", "variants", "request", "records")}
+CONTRACT = {
+    f"engine.{name}" for name in ("errors", "progress", "settings", "variants", "request", "records", "presets")
+}
 HEAVY = ("torch", "diffusers", "transformers", "mediapipe", "cv2", "av", "librosa", "gradio")
 MAX_LINES = 400
 

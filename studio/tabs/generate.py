@@ -1,11 +1,9 @@
-"""One generation tab, drawn from a task's description: its inputs on the left, its result on the right.
+"""The generation tabs: one form and one result column for all five tasks, and what happens between them.
 
-Knows nothing about the engine beyond the contract. The page's button and the API endpoint submit the same form; the
-button returns at once and the column follows the job, the endpoint waits for the video.
+Knows nothing about the engine beyond the contract. A tab only chooses the task. The button returns at once and the
+column follows the job; the API's endpoints (`studio.tabs.endpoints`) wait for the video.
 """
 
-import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,293 +11,296 @@ import gradio as gr
 from pydantic import ValidationError
 
 from engine.errors import UserError
-from engine.variants import Task
+from engine.presets import preset_settings
+from engine.records import read_record
+from engine.request import GenerationRequest
+from engine.settings import Settings
+from engine.variants import TASK_INFO, Task, find_variant
 from studio import views
-from studio.examples import Examples, label_of
-from studio.fields import SettingsForm, draw_settings
-from studio.inputs import PictureFile
-from studio.jobs import Job
-from studio.service import SEED_LIMIT, Studio, new_owner, new_seed
-from studio.tabs.result import ResultPanel, Updates
+from studio.batch import read_batch
+from studio.examples import Examples
+from studio.job_rows import Job
+from studio.service import Studio, new_seed, with_steps
+from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
+from studio.tabs.form import RequestForm
+from studio.tabs.live_panel import AXIS_NAMES, LIVE_NAMES, try_settings
+from studio.tabs.result import ResultPanel
+from studio.visitors import owner_of
+from studio.words import label, tr
 
-API_POLL_EVERY_S = 0.25
 SHOW_WHAT_HAPPENED = """() => {
     const shown = document.querySelector(".em-field-error p") ?? document.querySelector(".em-right");
     shown?.scrollIntoView({ behavior: "smooth", block: "nearest" });
 }"""
 """On a narrow screen the result is below the form, and an error may be above the button."""
-PAGE_ONLY: dict[str, Any] = {"queue": False, "api_visibility": "private"}
-"""Events of the page itself: answered at once, not offered to API callers."""
-QUIET: dict[str, Any] = PAGE_ONLY | {"show_progress": "hidden"}
-
-
-@dataclass(frozen=True)
-class TaskPage:
-    """How one task is presented. `api_name` is a promise to callers: it does not change."""
-
-    task: Task
-    title: str
-    api_name: str
-    prompt_examples: tuple[str, ...]
-
-
-TALKING_HEAD = TaskPage(
-    task="talking-head",
-    title="Talking Head",
-    api_name="generate_talking_head",
-    prompt_examples=("calm", "happy, nodding", "sad, still", "lively"),
+BATCH_HINT = (
+    "A folder with pictures and voices of the same names, or a CSV with its files: one job each. Or drop a video of "
+    "ours anywhere on the page to have its settings back."
 )
+BESIDE_MEDIA = frozenset(
+    {"image", "last_image", "video", "audio", "prompt", "model", "task", "face_box", "lip_box", "batch"}
+)
+"""Errors of these fields can be seen without opening the settings."""
 
 
-class GenerateTab:
-    """Draws the tab where it is made and connects it. `owner` holds the browser's secret."""
+class Workspace:
+    """Draws the columns where it is made and connects them. `tabs` is told which task is shown."""
 
-    def __init__(self, page: TaskPage, studio: Studio, examples: Examples, owner: gr.BrowserState) -> None:
-        self.page, self.studio, self.examples, self.owner = page, studio, examples, owner
-        with gr.Row(elem_classes="em-columns"):
+    def __init__(self, studio: Studio, examples: Examples, tabs: gr.Tabs) -> None:
+        self.studio, self._examples, self._tabs = studio, examples, tabs
+        self.task = gr.Textbox("talking-head", visible=False)
+        self.editing = gr.Textbox("", visible=False)
+        with gr.Row(elem_classes="em-columns", elem_id="workspace") as self.columns:
             with gr.Column(scale=5, min_width=320):
-                self._draw_portrait()
-                self._draw_voice()
-                self._draw_words()
-                self.button = gr.Button("Generate", variant="primary", size="lg", elem_id=f"{page.api_name}-button")
-                self.form_error = views.field_error("form")
+                self.form = RequestForm(studio, examples)
+                self._draw_actions()
             with gr.Column(scale=6, min_width=320, elem_classes="em-right"):
-                self.result = ResultPanel(studio, page.task)
-        self.errors: dict[str, gr.HTML] = {
-            "image": self.image_error,
-            "audio": self.audio_error,
-            "prompt": self.prompt_error,
-            "seed": self.seed_error,
-            **self.form.errors,
-        }
+                self.result = ResultPanel(studio)
+        self._lines = [*dict.fromkeys(self.form.errors.values()), self.form_error, self.batch_error]
         self._connect()
 
-    def _draw_portrait(self) -> None:
-        with gr.Column(elem_classes="em-card"):
-            views.drawn(views.step_heading(1, "Portrait", "the picture that will speak"))
-            with gr.Column(elem_id="portrait-picker") as self.picker:
-                self.image = PictureFile(
-                    type="filepath",
-                    sources=["upload", "webcam", "clipboard"],
-                    show_label=False,
-                    height=190,
-                    elem_id="portrait",
-                )
-            with gr.Column(visible=False, elem_id="portrait-chosen") as self.chosen:
-                self.card = views.drawn(elem_id="portrait-card")
-                self.change = gr.Button("Change picture", size="sm", elem_id="portrait-change")
-            self.image_error = views.field_error("image")
-            self.portrait_examples = gr.Dataset(
-                components=[gr.Image(render=False, type="filepath")],
-                samples=[[str(path)] for path in self.examples.portraits] or [[None]],
-                type="index",
-                label="Examples",
-                visible=bool(self.examples.portraits),
-                elem_id="portrait-examples",
-            )
-
-    def _draw_voice(self) -> None:
-        with gr.Column(elem_classes="em-card"):
-            views.drawn(views.step_heading(2, "Voice", "what it will say"))
-            self.audio = gr.Audio(
-                type="filepath", sources=["upload", "microphone"], show_label=False, buttons=[], elem_id="voice"
-            )
-            self.audio_caption = views.drawn(visible=False, elem_id="voice-caption")
-            self.audio_error = views.field_error("audio")
+    def _draw_actions(self) -> None:
+        self.editing_note = views.drawn(visible=False, elem_id="editing-note")
+        self.button = gr.Button(label("Generate"), variant="primary", size="lg", elem_id="generate-button")
+        self.form_error = views.field_error("form")
+        with gr.Accordion(label("Batch and restore"), open=False, elem_id="batch"):
+            views.said(lambda: f"<p class='em-caption'>{tr(BATCH_HINT)}</p>")
             with gr.Row(elem_classes="em-line"):
-                self.voice_examples = gr.Dataset(
-                    components=[gr.Textbox(render=False)],
-                    samples=[[label_of(path)] for path in self.examples.voices] or [[""]],
-                    type="index",
-                    label="Examples",
-                    visible=bool(self.examples.voices),
-                    elem_id="voice-examples",
+                self.folder = gr.UploadButton(
+                    label("A folder…"), file_count="directory", size="sm", elem_id="batch-folder"
                 )
-                self.from_video = gr.UploadButton(
-                    "Sound of a video…", file_types=["video"], size="sm", scale=0, elem_id="voice-from-video"
+                self.table = gr.UploadButton(
+                    label("A CSV and files…"), file_count="multiple", size="sm", elem_id="batch-table"
                 )
-
-    def _draw_words(self) -> None:
-        with gr.Column(elem_classes="em-card"):
-            views.drawn(views.step_heading(3, "Direction", "optional"))
-            self.prompt = gr.Textbox(
-                label="Prompt",
-                value="",
-                placeholder="Mood and head motion, in words",
-                lines=2,
-                max_length=2000,
-                elem_id="prompt",
-            )
-            self.prompt_error = views.field_error("prompt")
-            self.prompt_examples = gr.Dataset(
-                components=[gr.Textbox(render=False)],
-                samples=[[words] for words in self.page.prompt_examples],
-                type="index",
-                show_label=False,
-                elem_id="prompt-examples",
-            )
-            with gr.Accordion("Seed and settings", open=False, elem_id="settings") as self.settings_accordion:
-                with gr.Row(elem_classes="em-line"):
-                    self.seed = gr.Number(
-                        label="Seed", value=0, precision=0, minimum=0, maximum=SEED_LIMIT - 1, elem_id="seed"
-                    )
-                    self.random_seed = gr.Checkbox(label="New seed each time", value=True, elem_id="random-seed")
-                self.seed_error = views.field_error("seed")
-                self.form: SettingsForm = draw_settings(self.studio.variant)
-                self.reset = gr.Button("Reset settings", size="sm", elem_id="settings-reset")
-
-    def _connect(self) -> None:
-        settings = list(self.form.inputs.values())
-        shown = [*self.errors.values(), self.form_error, *self.result.outputs]
-        self.image.change(
-            self._view_portrait,
-            self.image,
-            [self.picker, self.chosen, self.card, self.image_error],
-            show_progress="minimal",
-            show_progress_on=self.image,
-            **PAGE_ONLY,
-        )
-        self.change.click(lambda: None, None, self.image, **QUIET)
-        self.audio.change(
-            self._view_voice, self.audio, [self.audio_caption, self.audio_error], show_progress="hidden", **PAGE_ONLY
-        )
-        self.from_video.upload(lambda path: path, self.from_video, self.audio, **QUIET)
-        self.portrait_examples.click(
-            self._take_portrait, [self.portrait_examples, self.audio], [self.image, self.audio], **QUIET
-        )
-        self.voice_examples.click(
-            lambda index: str(self.examples.voices[index]), self.voice_examples, self.audio, **QUIET
-        )
-        self.prompt_examples.click(
-            lambda index: self.page.prompt_examples[index], self.prompt_examples, self.prompt, **QUIET
-        )
-        self.reset.click(lambda: self.form.defaults, None, settings, **QUIET)
-        self.button.click(
-            self._submit,
-            [self.owner, self.random_seed],
-            [self.owner, self.seed, self.settings_accordion, *shown],
-            inputs_kwargs=self._form_inputs(),
-            show_progress="minimal",
-            show_progress_on=self.button,
-            **PAGE_ONLY,
-        ).then(None, None, None, js=SHOW_WHAT_HAPPENED)
-        follow = [self.owner, self.result.job_id]
-        self.result.timer.tick(self._poll, [*follow, self.result.seen], shown, **QUIET)
-        self.result.cancel.click(self._cancel, follow, shown, **QUIET)
-        self.result.again.click(self._run_again, follow, shown, **QUIET)
-        self.result.history.input(self._open, [self.owner, self.result.history], shown, **QUIET)
-        self._connect_api()
-
-    def _form_inputs(self) -> dict[str, Any]:
-        """The form as the named parameters of a request."""
-        media = {"image": self.image, "audio": self.audio, "prompt": self.prompt, "seed": self.seed}
-        return media | {field.parameter: self.form.inputs[field.name] for field in self.form.fields}
-
-    def _connect_api(self) -> None:
-        """An endpoint with the form's own inputs, typed and defaulted by them, behind a button that nobody sees."""
-        endpoint = gr.Button(visible=False)
-        endpoint.click(
-            self._generate_and_wait,
-            inputs_kwargs=self._form_inputs(),
-            outputs=[gr.Video(visible=False), gr.JSON(visible=False)],
-            api_name=self.page.api_name,
-            api_description=f"{self.page.title}: make a video; returns the mp4 and its record. The same seed and "
-            "settings give the same video.",
-            concurrency_limit=None,
-        )
-
-    def attach(self, owner: str | None, request: gr.Request) -> Updates:
-        """On page load: give a new browser its secret, or show a known one its latest job with that job's inputs."""
-        if not owner:
-            return {self.owner: new_owner()}
-        jobs = self.studio.store.recent(_full_owner(owner, request), limit=1)
-        return self._restore(jobs[0]) if jobs else {}
+                self.restore = gr.UploadButton(
+                    label("Settings of a video…"), file_types=[".mp4"], size="sm", elem_id="restore-video"
+                )
+            self.batch_error = views.field_error("batch")
 
     @property
-    def attach_outputs(self) -> list[gr.blocks.Block]:
-        """Every component that `attach` may change."""
-        form = [self.image, self.audio, self.prompt, self.seed, self.random_seed, *self.form.inputs.values()]
-        return [self.owner, *form, *self.errors.values(), self.form_error, *self.result.outputs]
+    def shown(self) -> list[gr.blocks.Block]:
+        """What a change of the followed job may change."""
+        return [*self._lines, *self.result.outputs]
+
+    @property
+    def everything(self) -> list[gr.blocks.Block]:
+        """What restoring a job may change."""
+        return list(
+            dict.fromkeys([self._tabs, self.task, self.editing, self.editing_note, *self.form.outputs, *self.shown])
+        )
+
+    def _connect(self) -> None:
+        form, result = self.form, self.result
+        every: dict[str, Any] = {"inputs_kwargs": form.parameters}
+        form.image.examples.click(self._also_a_voice, [form.image.examples, form.audio.file], form.audio.file, **QUIET)
+        form.prompt_examples.click(
+            lambda index: form.prompt_examples.samples[index][0], form.prompt_examples, form.prompt, **QUIET
+        )
+        form.model.input(form.show_model, [self.task, form.model], form.outputs, **QUIET)
+        self.button.click(
+            self._submit,
+            [self.task, self.editing, form.random_seed, form.count],
+            [form.seed, form.settings_accordion, self.editing, self.editing_note, *self.shown],
+            show_progress="minimal",
+            show_progress_on=self.button,
+            **every,
+            **PAGE_ONLY,
+        ).then(None, None, None, js=SHOW_WHAT_HAPPENED)
+        follow = [result.job_id]
+        result.timer.tick(self._poll, [*follow, result.seen], self.shown, **QUIET)
+        for button, stop in ((result.cancel, "cancel"), (result.pause, "pause"), (result.finish, "finish")):
+            button.click(self._stop, [gr.State(stop), *follow], self.shown, **QUIET)
+        result.again.click(self._run_again, follow, self.shown, **QUIET)
+        result.reuse.click(self._reuse, follow, self.everything, **QUIET)
+        result.queue.act(self._act, follow, self.everything, **QUIET)
+        for upload in (self.folder, self.table):
+            upload.upload(self._batch, [self.task, upload], self.shown, **PAGE_ONLY)
+        self.restore.upload(self._restore_video, self.restore, self.everything, **PAGE_ONLY)
+        self._connect_live(every)
+
+    def _connect_live(self, every: dict[str, Any]) -> None:
+        form, live, result = self.form, self.form.live, self.result
+        inputs = {name: component for name, component in form.form.inputs.items() if name in LIVE_NAMES | AXIS_NAMES}
+        changed = [*form.form.inputs.values(), live.curves, live.said, form.replay, form.replay_note, *self._lines]
+        live.curves.tune(self._tune, result.job_id, changed, **every, **QUIET)
+        gr.on(
+            [component.input for component in inputs.values()],  # type: ignore[attr-defined]
+            self._tune_by_form,
+            result.job_id,
+            changed,
+            trigger_mode="always_last",
+            **every,
+            **QUIET,
+        )
+        live.curves.redraw(self._render, [self.task, live.preview_on], [live.rendered, live.said], **every, **QUIET)
+        for preset in (live.guidance_preset, live.speed_preset):
+            preset.input(
+                self._take_presets, [result.job_id, live.guidance_preset, live.speed_preset], changed, **every, **QUIET
+            )
+        live.reset.click(form.show_model, [self.task, form.model], form.outputs, **QUIET)
+
+    def choose_task(self, task: Task, model: str) -> Updates:
+        """What a tab changes."""
+        return {self.task: task, **self.form.show_task(task, model)}
+
+    def attach(self, request: gr.Request) -> Updates:
+        """On page load: a known browser's latest job with that job's inputs."""
+        jobs = self.studio.store.recent(owner_of(request), limit=1)
+        return self._restore(jobs[0]) if jobs else {}
+
+    def open(self, owner: str, job_id: str, act: str) -> Updates:
+        """Carry out one of the buttons of a job's row; whatever it was, the page shows what is now."""
+        store = self.studio.store
+        match act:
+            case "up" | "down":
+                store.move(job_id, owner, -1 if act == "up" else 1)
+            case "pause":
+                store.request_stop(job_id, owner, "pause")
+            case "resume" | "again":
+                self.studio.run_again(owner, job_id)
+            case "delete":
+                store.delete(job_id, owner)
+        job = store.find(job_id, owner)
+        if job is None:
+            return {self.result.queue: self.result.waiting(owner)}
+        if act in ("edit", "reuse"):
+            return self._reused(job, edit=act == "edit")
+        return self._restore(job) if act == "open" else self._show(job)
 
     def _restore(self, job: Job) -> Updates:
         try:
-            kept = self.studio.store.request_of(job)
+            kept = self.studio.replayed(job)
         except ValidationError:  # asked for by an older version, which had other settings
             return self._show(job)
-        updates: Updates = {self.image: kept.image, self.audio: kept.audio, self.prompt: kept.prompt}
-        updates |= {self.seed: kept.seed}
-        for name, component in self.form.inputs.items():
-            value: Any = kept.settings
-            for key in name.split("."):
-                value = getattr(value, key)
-            updates[component] = value
-        return updates | self._show(job)
+        return self._filled(kept) | self._show(job)
 
-    def _view_portrait(self, path: str | None) -> Updates:
-        unchosen = {self.picker: gr.Column(visible=True), self.chosen: gr.Column(visible=False)}
-        if path is None:
-            return {**unchosen, self.image_error: _no_error()}
-        try:
-            view = self.studio.view_portrait(Path(path))
-        except UserError as error:
-            return {**unchosen, self.image_error: _error(error.message)}
+    def _filled(self, request: GenerationRequest, *, with_media: bool = True) -> Updates:
         return {
-            self.picker: gr.Column(visible=False),
-            self.chosen: gr.Column(visible=True),
-            self.card: views.portrait_card(view),
-            self.image_error: _no_error(),
+            self._tabs: gr.Tabs(selected=request.task),
+            self.task: request.task,
+            **self.form.fill(request, with_media=with_media),
         }
 
-    def _view_voice(self, path: str | None) -> Updates:
-        if path is None:
-            return {self.audio_caption: gr.update(value="", visible=False), self.audio_error: _no_error()}
-        try:
-            caption = views.voice_caption(self.studio.view_voice(Path(path)))
-        except UserError as error:
-            return {
-                self.audio_caption: gr.update(value="", visible=False),
-                self.audio_error: _error(error.message),
-            }
-        return {self.audio_caption: gr.update(value=caption, visible=True), self.audio_error: _no_error()}
+    def _reused(self, job: Job, *, edit: bool) -> Updates:
+        note = f"<p class='em-notice'>{tr('You are changing a waiting job: Generate puts it back in its place.')}</p>"
+        updates = self._restore(job) if not edit else self._filled(self.studio.store.request_of(job))
+        return updates | {
+            self.editing: job.id if edit else "",
+            self.editing_note: gr.update(value=note, visible=edit),
+            self.form.random_seed: False,
+        }
 
-    def _take_portrait(self, index: int, audio: str | None) -> Updates:
-        updates: Updates = {self.image: str(self.examples.portraits[index])}
-        if audio is None and self.examples.voices:  # one click is enough to have something to generate
-            updates[self.audio] = str(self.examples.voices[index % len(self.examples.voices)])
-        return updates
-
-    def _submit(self, request: gr.Request, owner: str | None, random_seed: bool, **form: Any) -> Updates:
-        owner = owner or new_owner()
+    def _submit(
+        self, request: gr.Request, task: Task, editing: str, random_seed: bool, count: int | None, **given: Any
+    ) -> Updates:
+        owner = owner_of(request)
         if random_seed:
-            form["seed"] = new_seed()
-        updates: Updates = {self.owner: owner, self.seed: form["seed"]}
+            given["seed"] = new_seed()
+        updates: Updates = {self.form.seed: given["seed"]}
         try:
-            job = self.studio.submit(_full_owner(owner, request), *self._asked(form))
-        except UserError as error:
-            if error.field not in ("image", "audio", "prompt"):
-                updates[self.settings_accordion] = gr.Accordion(open=True)
-            return updates | self._say(error.message, error.field or "form")
-        return updates | self._show(job)
+            asked = self.studio.check(self.form.request_values(task, given), self.form.settings_values(given))
+            seeds = [asked.seed, *(new_seed() for _ in range(int(count or 1) - 1))]
+            job = self.studio.queue(owner, asked, instead_of=editing or None)
+            self.studio.repeat(owner, asked, seeds[1:])
+        except UserError as wrong:
+            if wrong.field is not None and wrong.field not in BESIDE_MEDIA:
+                updates[self.form.settings_accordion] = gr.Accordion(open=True)
+            return updates | self._say(wrong.message, wrong.field or "form")
+        hidden = {self.editing: "", self.editing_note: gr.update(visible=False)}
+        return updates | hidden | self._show(job)
 
-    def _poll(self, request: gr.Request, owner: str | None, job_id: str | None, seen: str) -> Updates:
-        updates = self.result.poll(_full_owner(owner, request), job_id, seen)
-        if self.result.history in updates and job_id:  # the state has changed: a failure belongs beside its field
-            job = self.studio.store.find(job_id, _full_owner(owner, request))
-            if job is not None and job.error:
-                updates |= self._say(job.error, job.error_field)
+    def _batch(self, request: gr.Request, task: Task, files: list[str] | None) -> Updates:
+        owner = owner_of(request)
+        try:
+            rows = read_batch([Path(file) for file in files or []], task)
+            asked = [self.studio.check(*row) for row in rows]
+            jobs = [self.studio.queue(owner, one) for one in asked]
+        except UserError as wrong:
+            return self._say(wrong.message, "batch")
+        return self._show(jobs[0])
+
+    def _restore_video(self, path: str) -> Updates:
+        try:
+            record = read_record(Path(path))
+        except UserError as wrong:
+            return self._say(wrong.message, "batch") | self._say(wrong.message, "form")
+        return self._filled(with_steps(record.request, record), with_media=False) | {
+            self.form.random_seed: False,
+            **self._say(None, None),
+        }
+
+    def _poll(self, request: gr.Request, job_id: str | None, seen: str) -> Updates:
+        job = self.studio.store.find(job_id, owner_of(request)) if job_id else None
+        if job is None:
+            return {self.result.timer: gr.Timer(active=False)}
+        updates = self.result.poll(job, seen)
+        if self.result.video in updates and job.error:  # the state has changed: a failure belongs beside its field
+            updates |= self._say(job.error, job.error_field)
         return updates
 
-    def _cancel(self, request: gr.Request, owner: str, job_id: str) -> Updates:
-        self.studio.cancel(_full_owner(owner, request), job_id)
-        return self._open(request, owner, job_id)
+    def _stop(self, request: gr.Request, stop: Any, job_id: str) -> Updates:
+        self.studio.store.request_stop(job_id, owner_of(request), stop)
+        return self.open(owner_of(request), job_id, "look")
 
-    def _run_again(self, request: gr.Request, owner: str, job_id: str) -> Updates:
-        self.studio.run_again(_full_owner(owner, request), job_id)
-        return self._open(request, owner, job_id)
+    def _run_again(self, request: gr.Request, job_id: str) -> Updates:
+        return self.open(owner_of(request), job_id, "again")
 
-    def _open(self, request: gr.Request, owner: str, job_id: str) -> Updates:
-        job = self.studio.store.find(job_id, _full_owner(owner, request))
-        return self._show(job) if job else {self.form_error: _error("This video is no longer there.")}
+    def _reuse(self, request: gr.Request, job_id: str) -> Updates:
+        return self.open(owner_of(request), job_id, "reuse")
+
+    def _act(self, request: gr.Request, event: gr.EventData, job_id: str) -> Updates:
+        updates = self.open(owner_of(request), event.job, event.act)
+        if event.act in ("up", "down", "delete", "pause", "resume") and event.job != job_id:
+            return {self.result.queue: self.result.waiting(owner_of(request))}
+        return updates
+
+    def _tune(self, request: gr.Request, event: gr.EventData, job_id: str | None, **given: Any) -> Updates:
+        changes = {name: value for name, value in event.changes.items() if name in LIVE_NAMES}
+        return self._tuned(owner_of(request), job_id, given, changes)
+
+    def _tune_by_form(self, request: gr.Request, job_id: str | None, **given: Any) -> Updates:
+        return self._tuned(owner_of(request), job_id, given, {})
+
+    def _take_presets(
+        self, request: gr.Request, job_id: str | None, guidance: str, speed: str, **given: Any
+    ) -> Updates:
+        steps = int(given["sampling_steps"])
+        changes = preset_settings(find_variant(given["model"]), guidance or None, speed or None, steps)
+        return self._tuned(owner_of(request), job_id, given, changes)
+
+    def _tuned(self, owner: str, job_id: str | None, given: dict[str, Any], changes: dict[str, Any]) -> Updates:
+        """Put `changes` into the inputs, the curves and the running job."""
+        live = self.form.live
+        settings, wrong = self._settings(given, changes)
+        if settings is None:
+            assert wrong is not None
+            return self._say(wrong.message, wrong.field)
+        updates: Updates = {self.form.form.inputs[name]: value for name, value in changes.items()}
+        updates |= {live.curves: live.value(settings), self.form.replay: None}
+        updates |= {self.form.replay_note: gr.update(value="", visible=False), **self._say(None, None)}
+        running = self.studio.tune(owner, job_id, settings.live)
+        said = views.notice(tr("The running job follows from its next step on.")) if running else ""
+        return updates | {live.said: gr.update(value=said, visible=running)}
+
+    def _settings(self, given: dict[str, Any], changes: dict[str, Any]) -> tuple[Settings | None, UserError | None]:
+        variant = find_variant(given["model"])
+        return try_settings(variant, self.form.settings_values(given) | changes)
+
+    def _render(self, event: gr.EventData, task: Task, wanted: bool, **given: Any) -> Updates:
+        live = self.form.live
+        if not wanted:
+            return {live.rendered: gr.update(value="", visible=False)}
+        changes = {name: value for name, value in event.changes.items() if name in LIVE_NAMES}
+        parameters = {self.form.form.fields[name].parameter: value for name, value in changes.items()}
+        try:
+            request = self.studio.request_for(
+                self.form.request_values(task, given | {"settings_by_step": None}),
+                self.form.settings_values(given | parameters),
+            )
+            mp4 = self.studio.ports.preview(request, float(event.at_s))
+        except UserError as wrong:
+            return {live.said: gr.update(value=views.error_line(wrong.message), visible=True)}
+        return {live.rendered: gr.update(value=views.preview_film(mp4), visible=True)}
 
     def _show(self, job: Job) -> Updates:
         said = self._say(job.error, job.error_field) if job.error else self._say(None, None)
@@ -307,42 +308,25 @@ class GenerateTab:
 
     def _say(self, message: str | None, field: str | None) -> Updates:
         """Put `message` beside `field` and clear every other field's error."""
-        updates: Updates = {line: _no_error() for line in (*self.errors.values(), self.form_error)}
+        updates: Updates = {line: no_error() for line in self._lines}
         if message is not None and field is not None:
+            lines = self.form.errors | {"form": self.form_error, "batch": self.batch_error}
             # A rule between two settings names their group; it is said at the group's first.
-            lines = (line for name, line in self.errors.items() if f"{name}.".startswith(f"{field}."))
-            updates[next(lines, self.form_error)] = _error(message)
+            found = (line for name, line in lines.items() if f"{name}.".startswith(f"{field}."))
+            updates[next(found, self.form_error)] = error(message)
         return updates
 
-    def _asked(self, form: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The form's values as request fields, and as settings by dotted name."""
-        settings = {field.name: form[field.parameter] for field in self.form.fields}
-        media = {name: form[name] for name in ("image", "audio", "prompt", "seed")}
-        return {"task": self.page.task, **media}, settings
-
-    async def _generate_and_wait(self, **values: Any) -> tuple[Path, dict[str, Any]]:
-        owner = new_owner()
-        try:
-            job = await asyncio.to_thread(self.studio.submit, owner, *self._asked(values))
-        except UserError as error:
-            raise gr.Error(error.message) from error
-        while job.unfinished:
-            await asyncio.sleep(API_POLL_EVERY_S)
-            job = self.studio.store.find(job.id, owner) or job
-        result = self.studio.store.result_of(job)
-        if result is None or job.record is None:
-            raise gr.Error(job.error or f"The job was {job.state}.")
-        return result, job.record
+    def _also_a_voice(self, index: int, audio: str | None) -> Any:
+        """One click is enough to have something to generate."""
+        voices = self._examples.voices
+        return gr.skip() if audio is not None or not voices else str(voices[index % len(voices)])
 
 
-def _full_owner(owner: str | None, request: gr.Request) -> str:
-    """Two people who log in through the same browser do not share jobs."""
-    return f"{request.username or ''}:{owner or new_owner()}"
-
-
-def _error(message: str) -> dict[str, Any]:
-    return gr.update(value=views.error_line(message), visible=True)
-
-
-def _no_error() -> dict[str, Any]:
-    return gr.update(value="", visible=False)
+TASK_TITLES: dict[Task, str] = {
+    "talking-head": "Talking Head",
+    "half-body": "Half Body",
+    "lip-sync": "Lip Sync",
+    "first-last-frame": "First/Last Frame",
+    "text-to-video": "Text to Video",
+}
+assert set(TASK_TITLES) == set(TASK_INFO)

@@ -49,7 +49,7 @@ def visitor(chromium: "sync_api.Browser") -> Iterator[Callable[..., "sync_api.Pa
         page = contexts[-1].new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.goto(address)
-        page.wait_for_selector("#generate_talking_head-button")
+        page.wait_for_selector("#generate-button")
         return page
 
     yield visit

@@ -11,9 +11,9 @@ from PIL import Image
 from tests.browser.conftest import free_port, serving, sync_api
 
 expect = sync_api.expect
-GENERATE = "#generate_talking_head-button"
-VIDEO = "#talking-head-video video"
-EXAMPLE = "#portrait-examples button.gallery-item"
+GENERATE = "#generate-button"
+VIDEO = "#result-video .em-now"
+EXAMPLE = "#image-examples button.gallery-item"
 Visitor = Callable[..., "sync_api.Page"]
 
 
@@ -45,13 +45,13 @@ def server(tmp_path_factory: pytest.TempPathFactory, examples: Path, chromium: o
 
 def start_from_example(page: "sync_api.Page") -> None:
     page.locator(EXAMPLE).first.click()
-    page.wait_for_selector("#portrait-card .em-chosen")
-    page.wait_for_selector("#voice-caption")
+    page.wait_for_selector("#image-card .em-chosen")
+    page.wait_for_selector("#audio-caption")
     page.click(GENERATE)
 
 
 def job_is_sampling(page: "sync_api.Page") -> None:
-    page.wait_for_selector("#talking-head-preview img")
+    page.wait_for_selector("#result-preview img")
 
 
 def video_state(page: "sync_api.Page") -> dict[str, float]:
@@ -71,7 +71,7 @@ def test_three_clicks_lead_from_the_open_page_to_a_playing_video(server: Server,
     assert (state["width"], state["height"]) == (512, 600)
     assert state["duration"] == pytest.approx(1.0, abs=0.1)
     with page.expect_download() as download:
-        page.click("#talking-head-download")
+        page.click("#result-video .em-download")
     assert download.value.suggested_filename.endswith(".mp4")
     assert Path(download.value.path()).stat().st_size > 1000
     expect(page.locator(".em-facts")).to_contain_text("512 × 600 px")
@@ -82,9 +82,9 @@ def test_the_preview_improves_while_the_job_runs(server: Server, visitor: Visito
     page = visitor(server.address)
     start_from_example(page)
     job_is_sampling(page)
-    first = page.get_attribute("#talking-head-preview img", "src")
+    first = page.get_attribute("#result-preview img", "src")
     page.wait_for_function(
-        "first => { const now = document.querySelector('#talking-head-preview img'); return now && now.src !== first }",
+        "first => { const now = document.querySelector('#result-preview img'); return now && now.src !== first }",
         arg=first,
     )
 
@@ -97,7 +97,7 @@ def test_a_job_survives_a_reload_with_its_inputs(server: Server, visitor: Visito
     page.reload()
     page.wait_for_selector(".em-progress")
     expect(page.locator("#prompt textarea")).to_have_value("happy, nodding")
-    page.wait_for_selector("#portrait-card .em-chosen")
+    page.wait_for_selector("#image-card .em-chosen")
     assert video_state(page)["width"] == 512
     page.reload()
     assert video_state(page)["width"] == 512
@@ -107,10 +107,10 @@ def test_cancel_stops_the_job_and_offers_it_again(server: Server, visitor: Visit
     page = visitor(server.address)
     start_from_example(page)
     job_is_sampling(page)
-    page.click("#talking-head-cancel")
+    page.click("#result-cancel")
     page.wait_for_selector(".em-ended.em-cancelled")
     expect(page.locator(VIDEO)).to_have_count(0)
-    page.click("#talking-head-again")
+    page.click("#result-again")
     page.wait_for_selector(".em-progress")
     assert video_state(page)["width"] == 512
 
@@ -130,21 +130,21 @@ def test_one_visitor_does_not_see_anothers_job(server: Server, visitor: Visitor)
 def test_what_is_missing_or_wrong_is_said_beside_its_field(server: Server, visitor: Visitor, tmp_path: Path):
     page = visitor(server.address)
     page.click(GENERATE)
-    expect(page.locator("#error-image")).to_contain_text("Choose a portrait")
+    expect(page.locator("#error-image")).to_contain_text("Choose a picture")
 
     text = tmp_path / "text.png"
     text.write_text("not a picture")
-    page.set_input_files("#portrait input[type=file]", text)
+    page.set_input_files("#image-file input[type=file]", text)
     expect(page.locator("#error-image")).to_contain_text("text.png is not a picture")
 
     page.reload()
     Image.new("RGB", (300, 300), "grey").save(tmp_path / "wall.png")
     page.wait_for_selector(GENERATE)
-    page.set_input_files("#portrait input[type=file]", tmp_path / "wall.png")
+    page.set_input_files("#image-file input[type=file]", tmp_path / "wall.png")
     expect(page.locator("#error-image")).to_contain_text("No face found")
 
     page.locator(EXAMPLE).first.click()
-    page.wait_for_selector("#portrait-card .em-chosen")
+    page.wait_for_selector("#image-card .em-chosen")
     expect(page.locator("#error-image")).to_have_count(0)
 
 
@@ -152,17 +152,17 @@ def test_two_faces_are_both_drawn_and_a_notice_says_who_speaks(server: Server, v
     wide = Image.linear_gradient("L").resize((900, 300)).convert("RGB")
     wide.save(tmp_path / "two.png")
     page = visitor(server.address)
-    page.set_input_files("#portrait input[type=file]", tmp_path / "two.png")
-    expect(page.locator("#portrait-card .em-face")).to_have_count(2)
-    expect(page.locator("#portrait-card .em-chosen")).to_have_count(1)
-    expect(page.locator("#portrait-card")).to_contain_text("the larger one speaks")
+    page.set_input_files("#image-file input[type=file]", tmp_path / "two.png")
+    expect(page.locator("#image-card .em-face")).to_have_count(2)
+    expect(page.locator("#image-card .em-chosen")).to_have_count(1)
+    expect(page.locator("#image-card")).to_contain_text("the larger one speaks")
 
 
 def test_a_bad_setting_opens_the_settings_and_is_said_there(server: Server, visitor: Visitor):
     page = visitor(server.address)
     page.locator(EXAMPLE).first.click()
-    page.wait_for_selector("#portrait-card .em-chosen")
-    page.click("#settings button.label-wrap")
+    page.wait_for_selector("#image-card .em-chosen")
+    page.click("#live-tuning button.label-wrap")
     page.fill("#setting-phda_audio_low input[type=number]", "900")
     page.fill("#setting-phda_audio_high input[type=number]", "100")
     page.locator("#setting-phda_audio_high input[type=number]").blur()
@@ -202,5 +202,5 @@ def test_after_a_kill_the_open_page_offers_the_job_again(tmp_path: Path, example
         job_is_sampling(page)
     with serving(*server.command[:-1], "0.1", port=server.port, log=server.log):
         page.wait_for_selector(".em-ended.em-interrupted")
-        page.click("#talking-head-again")
+        page.click("#result-again")
         assert video_state(page)["width"] == 512

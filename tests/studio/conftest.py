@@ -35,7 +35,7 @@ def small_engine() -> SmallEngine:
 def studio(store: JobStore, small_engine: SmallEngine) -> Iterator[Studio]:
     """A studio whose worker is running."""
     ports = small_engine.ports()
-    worker = Worker(store, ports.generate)
+    worker = Worker(store, ports)
     worker.start()
     yield Studio(ports, store, worker, "nano")
     worker.stop()

@@ -1,28 +1,33 @@
 """A small real engine for the studio's tests: no model, but real pictures, real sound and a real mp4 with progress.
 
-A picture of one flat colour has no face; one that is twice as wide as high has two.
+A picture of one flat colour has no face; one that is twice as wide as high has two. Every step asks for its live
+settings and leaves a line in the video: where the line is depends on them, so that other settings give other frames.
 """
 
 import io
+import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from engine.errors import FaceNotFound
+from engine.errors import FaceNotFound, StopEarly
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.picture import even_size, read_picture
-from engine.media.video import VideoWriter
+from engine.media.video import VideoWriter, probe
 from engine.progress import Progress, ProgressCallback
-from engine.records import GenerationRecord
+from engine.records import METADATA_KEY, GenerationRecord
 from engine.request import GenerationRequest
-from studio.ports import EnginePorts, PortraitView, Readiness, VoiceView
+from engine.settings import LiveSettings
+from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
 
 FPS = 25
 MAX_AUDIO_S = 30.0
 TWO_FACES_NOTICE = "Two faces found: the larger one speaks."
+STEPS_FILE = "steps.json"
 
 
 class SmallEngine:
@@ -31,46 +36,110 @@ class SmallEngine:
     def __init__(self, pause_s: float = 0.0) -> None:
         self.pause_s = pause_s
         self.seeds_done: list[int] = []
+        self.steps_computed: list[int] = []
 
     def ports(self) -> EnginePorts:
-        return EnginePorts(self.generate, view_portrait, view_voice, lambda: Readiness(ready=True))
+        return EnginePorts(
+            self.generate,
+            view_portrait,
+            view_film,
+            view_voice,
+            lambda: Readiness(ready=True),
+            self.preview,
+            lambda video: _encoded(Image.new("RGB", (16, 16), "green"), "JPEG"),
+        )
 
-    def generate(self, request: GenerationRequest, on_progress: ProgressCallback) -> GenerationRecord:
-        view = view_portrait(request.image)
-        picture = even_size(read_picture(request.image))
+    def generate(
+        self,
+        request: GenerationRequest,
+        on_progress: ProgressCallback,
+        *,
+        live: Live | None = None,
+        keep_latents: Path | None = None,
+        resume_folder: Path | None = None,
+    ) -> GenerationRecord:
+        picture, box, notice = _still(request)
         wave = read_audio(request.audio, max_s=MAX_AUDIO_S)
-        steps = request.settings.sampling.steps
-        for step in range(steps):
-            fraction = step / steps
-            on_progress(
-                Progress(
-                    stage="sampling",
-                    done=step,
-                    total=steps,
-                    fraction=fraction,
-                    seconds_left=(steps - step) * self.pause_s,
-                    preview=_preview(picture, step),
-                )
-            )
-            time.sleep(self.pause_s)
+        used, notices = self._steps(request, on_progress, live, resume_folder, picture)
         frames = max(1, round(len(wave) / SAMPLE_RATE_HZ * FPS))
         height, width = picture.shape[:2]
-        with VideoWriter(request.out, (width, height), FPS, wave) as writer:
-            for index in range(frames):
-                on_progress(Progress(stage="decoding", done=index, total=frames, fraction=1.0, seconds_left=0.0))
-                writer.write(_with_bar(picture, index))
-        self.seeds_done.append(request.seed)
-        return GenerationRecord(
+        record = GenerationRecord(
             request=request,
+            settings_by_step=tuple(used) if any(step != request.settings.live for step in used) else (),
             checkpoint_sha256="0" * 64,
-            inputs_sha256={"image": "0" * 64, "audio": "0" * 64},
-            face_box=view.faces[0],
+            inputs_sha256={"audio": "0" * 64},
+            face_box=request.face_box or box,
             width_px=width,
             height_px=height,
             num_frames=frames,
             fps=FPS,
-            notices=(view.notice,) if view.notice else (),
+            notices=(*((notice,) if notice else ()), *notices),
         )
+        metadata = {METADATA_KEY: record.model_dump_json(exclude={"seconds"})}
+        with VideoWriter(request.out, (width, height), FPS, wave, metadata=metadata) as writer:
+            for index in range(frames):
+                on_progress(Progress(stage="decoding", done=index, total=frames, fraction=1.0, seconds_left=0.0))
+                writer.write(_with_lines(picture, index, used))
+        if keep_latents is not None:
+            keep_latents.write_bytes(b"latents")
+        self.seeds_done.append(request.seed)
+        return record
+
+    def preview(self, request: GenerationRequest, at_s: float) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "preview.mp4"
+            SmallEngine().generate(request.model_copy(update={"out": out}), lambda progress: None)
+            return out.read_bytes()
+
+    def _steps(
+        self,
+        request: GenerationRequest,
+        on_progress: ProgressCallback,
+        live: Live | None,
+        resume_folder: Path | None,
+        picture: np.ndarray,
+    ) -> tuple[list[LiveSettings], list[str]]:
+        steps = request.settings.sampling.steps
+        kept = resume_folder / STEPS_FILE if resume_folder else None
+        used = _kept_steps(kept)
+        for step in range(len(used), steps):
+            if request.settings_by_step:
+                used.append(request.settings_by_step[step])
+            else:
+                used.append(live(step) if live else request.settings.live)
+            try:
+                on_progress(
+                    Progress(
+                        stage="sampling",
+                        done=step,
+                        total=steps,
+                        fraction=step / steps,
+                        seconds_left=(steps - step) * self.pause_s,
+                        preview=_preview(picture, step),
+                    )
+                )
+            except StopEarly:
+                return used, [f"Stopped early, after {step} of {steps} steps."]
+            time.sleep(self.pause_s)
+            self.steps_computed.append(step)
+            if kept:
+                fresh = kept.with_suffix(".new")
+                fresh.write_text(json.dumps([settings.model_dump() for settings in used]))
+                fresh.replace(kept)
+        return used, []
+
+
+def _kept_steps(kept: Path | None) -> list[LiveSettings]:
+    if kept is None or not kept.is_file():
+        return []
+    return [LiveSettings.model_validate(step) for step in json.loads(kept.read_text())]
+
+
+def _still(request: GenerationRequest) -> tuple[np.ndarray, tuple[float, float, float, float], str | None]:
+    if request.image is None:
+        return np.full((96, 64, 3), 90, dtype=np.uint8), (0.3, 0.2, 0.7, 0.6), None
+    view = view_portrait(request.image)
+    return even_size(read_picture(request.image)), view.faces[0], view.notice
 
 
 def view_portrait(path: Path) -> PortraitView:
@@ -82,22 +151,33 @@ def view_portrait(path: Path) -> PortraitView:
     small = Image.fromarray(picture)
     small.thumbnail((640, 640))
     notice = TWO_FACES_NOTICE if len(boxes) > 1 else None
-    return PortraitView(_encoded(small, "JPEG"), "image/jpeg", width, height, boxes, notice)
+    lips = tuple((x0, (y0 + y1) / 2, x1, y1) for x0, y0, x1, y1 in boxes)
+    return PortraitView(_encoded(small, "JPEG"), "image/jpeg", width, height, boxes, notice, lips)
+
+
+def view_film(path: Path) -> FilmView:
+    info = probe(path)
+    still = _encoded(Image.new("RGB", (info.width_px, info.height_px), "grey"), "JPEG")
+    box = (0.3, 0.15, 0.7, 0.6)
+    view = PortraitView(still, "image/jpeg", info.width_px, info.height_px, (box,), None, ((0.3, 0.4, 0.7, 0.6),))
+    return FilmView(view, info.num_frames / FPS, FPS)
 
 
 def view_voice(path: Path) -> VoiceView:
     return VoiceView(len(read_audio(path, max_s=MAX_AUDIO_S)) / SAMPLE_RATE_HZ)
 
 
-def _with_bar(picture: np.ndarray, index: int) -> np.ndarray:
+def _with_lines(picture: np.ndarray, index: int, used: list[LiveSettings]) -> np.ndarray:
     frame = picture.copy()
     column = index * 4 % frame.shape[1]
     frame[:, column : column + 8] = 255
+    for step, settings in enumerate(used):
+        frame[round(settings.phda.audio.low / 1000 * (len(frame) - 1)), step % frame.shape[1]] = 0
     return frame
 
 
 def _preview(picture: np.ndarray, step: int) -> bytes:
-    frames = [Image.fromarray(_with_bar(picture, 8 * step + index)).resize((160, 200)) for index in range(3)]
+    frames = [Image.fromarray(_with_lines(picture, 8 * step + index, [])).resize((160, 200)) for index in range(3)]
     file = io.BytesIO()
     frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=120, loop=0)
     return file.getvalue()
@@ -123,7 +203,7 @@ def serve(folder: Path, examples: Path, port: int, pause_s: float) -> None:
     store = JobStore(folder)
     store.recover()
     ports = SmallEngine(pause_s).ports()
-    studio = Studio(ports, store, Worker(store, ports.generate), "nano")
+    studio = Studio(ports, store, Worker(store, ports), "nano")
     page = build_page(studio, find_examples(examples))
     studio.worker.start()
     page.launch(server_name="127.0.0.1", server_port=port, **launch_options(studio))

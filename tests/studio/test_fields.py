@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from engine.request import flatten
 from engine.settings import Settings
 from engine.variants import NANO, Variant
-from studio.fields import GENERAL, SettingField, draw_settings, make_component, sections, setting_fields
+from studio.fields import GENERAL, SettingField, all_fields, draw_settings, make_component, sections, setting_fields
 
 
 def test_every_setting_has_a_field_that_starts_at_the_variants_default():
@@ -35,10 +35,11 @@ def test_api_names_are_distinct_identifiers():
 def test_every_field_is_drawn_under_a_title_with_a_line_for_its_error():
     with gr.Blocks():
         form = draw_settings(NANO)
-    assert list(form.inputs) == [field.name for field in form.fields] == [field.name for field in setting_fields(NANO)]
-    assert set(form.errors) == set(form.inputs)
+    assert set(form.inputs) == set(form.fields) == set(form.errors) == {field.name for field in all_fields(NANO)}
     assert all(component.label for component in form.inputs.values())
-    assert [component.value for component in form.inputs.values()] == form.defaults
+    assert all(form.inputs[name].value == field.default for name, field in form.fields.items())
+    hidden = {name for name, column in form.columns.items() if not column.visible}
+    assert hidden == NANO.inert_settings
 
 
 def test_general_settings_come_first_and_every_section_is_named():

@@ -52,7 +52,7 @@ def test_ids_cannot_be_guessed_and_strangers_find_nothing(store: JobStore, asked
     assert store.find(jobs[0].id, "me") == jobs[0]
     assert store.find(jobs[0].id, "you") is None
     assert store.recent("you") == []
-    store.request_cancel(jobs[0].id, "you")
+    store.request_stop(jobs[0].id, "you", "cancel")
     assert store.find(jobs[0].id, "me").state == "queued"
 
 
@@ -81,7 +81,7 @@ def test_no_job_is_claimed_twice_by_racing_workers(store: JobStore, asked: Gener
 
 def test_everything_is_still_there_after_the_store_is_opened_again(store: JobStore, asked: GenerationRequest):
     queued, running = store.submit("me", asked), store.submit("me", asked)
-    store.request_cancel(queued.id, "me")
+    store.request_stop(queued.id, "me", "cancel")
     store.claim_next()
     store.report(running.id, sampling(3, preview=b"a picture"))
     store.close()
@@ -135,10 +135,10 @@ def test_a_running_or_waiting_job_is_not_started_twice(store: JobStore, asked: G
 def test_cancelling_ends_a_waiting_job_and_only_asks_a_running_one(store: JobStore, asked: GenerationRequest):
     running, waiting = store.submit("me", asked), store.submit("me", asked)
     store.claim_next()
-    store.request_cancel(running.id, "me")
-    store.request_cancel(waiting.id, "me")
+    store.request_stop(running.id, "me", "cancel")
+    store.request_stop(waiting.id, "me", "cancel")
     assert store.find(running.id, "me").state == "running"
-    assert store.cancel_requested(running.id)
+    assert store.stop_requested(running.id) == "cancel"
     assert store.find(waiting.id, "me").state == "cancelled"
     assert store.claim_next() is None
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from studio.jobs import Job
+from studio.job_rows import Job
 from studio.ports import PortraitView, Readiness
 from studio.views import clock, ended_card, error_line, portrait_card, progress_card, readiness_pill, result_facts
 
@@ -17,10 +17,11 @@ def job(**changes) -> Job:
         "id": "id",
         "owner": "me",
         "state": "running",
+        "position": 1.0,
         "request": {"seed": 7},
         "progress": None,
         "preview_version": 0,
-        "cancel_requested": False,
+        "stop_request": None,
         "error": None,
         "error_field": None,
         "record": None,
@@ -43,12 +44,13 @@ def test_what_a_user_wrote_never_becomes_markup():
         portrait_card(PortraitView(b"", "image/jpeg", 1, 1, (), EVIL)),
         result_facts(
             {
-                "request": {"seed": 1},
+                "request": {"seed": 1, "model": "nano"},
                 "width_px": 2,
                 "height_px": 2,
                 "num_frames": 25,
                 "fps": 25,
                 "notices": [EVIL],
+                "settings_by_step": [],
             },
             1.0,
         ),
@@ -58,7 +60,7 @@ def test_what_a_user_wrote_never_becomes_markup():
 
 def test_faces_are_drawn_where_they_are_and_only_the_first_is_chosen():
     html = portrait_card(PortraitView(b"", "image/jpeg", 100, 50, ((0.1, 0.2, 0.4, 0.8), (0.6, 0.3, 0.7, 0.5))))
-    frames = re.findall(r"<i class='([^']+)' style='([^']+)'", html)
+    frames = re.findall(r"<i class='([^']+)' style='([^']+)' data-box", html)
     assert frames[0] == ("em-face em-chosen", "left:10.00%;top:20.00%;width:30.00%;height:60.00%")
     assert [classes for classes, _ in frames[1:]] == ["em-face"]
     assert "2 faces found" in html
@@ -79,7 +81,7 @@ def test_a_waiting_job_says_its_place(ahead: int, words: str):
 
 
 def test_a_job_that_is_being_cancelled_promises_no_time():
-    html = progress_card(job(progress=progress("sampling"), cancel_requested=True))
+    html = progress_card(job(progress=progress("sampling"), stop_request="cancel"))
     assert "Stopping" in html
     assert "left<" not in html
 

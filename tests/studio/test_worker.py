@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from engine.media.video import probe
 from engine.progress import ProgressCallback
 from engine.records import GenerationRecord
 from engine.request import GenerationRequest
-from studio.jobs import Job, JobStore
+from studio.job_rows import Job
+from studio.jobs import JobStore
 from studio.service import Studio
 from studio.worker import Worker
 from tests.studio.conftest import request_for
@@ -69,7 +72,7 @@ def test_cancel_stops_a_running_job_and_leaves_no_file(
     job = submit(studio, request_for(portrait, voice, steps=100))
     wait_for(studio.store, job, is_sampling)
     asked_at = time.monotonic()
-    studio.cancel("me", job.id)
+    studio.store.request_stop(job.id, "me", "cancel")
     stopped = wait_for(studio.store, job, ended)
     assert stopped.state == "cancelled"
     assert time.monotonic() - asked_at < 2.0
@@ -93,13 +96,13 @@ def test_a_bad_input_fails_beside_its_field_and_the_next_job_runs(
 def test_our_own_failure_is_said_plainly_and_the_next_job_runs(store: JobStore, asked: GenerationRequest):
     calls: list[int] = []
 
-    def broken_once(request: GenerationRequest, on_progress: ProgressCallback) -> GenerationRecord:
+    def broken_once(request: GenerationRequest, on_progress: ProgressCallback, **kept: Any) -> GenerationRecord:
         calls.append(request.seed)
         if len(calls) == 1:
             raise ZeroDivisionError("secret detail")
-        return SmallEngine().generate(request, on_progress)
+        return SmallEngine().generate(request, on_progress, **kept)
 
-    worker = Worker(store, broken_once)
+    worker = Worker(store, replace(SmallEngine().ports(), generate=broken_once))
     first, second = store.submit("me", asked), store.submit("me", asked)
     worker.start()
     try:
@@ -114,7 +117,7 @@ def test_our_own_failure_is_said_plainly_and_the_next_job_runs(store: JobStore, 
 def test_stopping_marks_the_running_job_interrupted_and_the_next_start_continues(
     store: JobStore, portrait: Path, voice: Path
 ):
-    slow = Worker(store, SmallEngine(pause_s=0.05).generate)
+    slow = Worker(store, SmallEngine(pause_s=0.05).ports())
     running, waiting = (store.submit("me", request_for(portrait, voice, seed, steps=40)) for seed in (1, 2))
     slow.start()
     wait_for(store, running, is_sampling)
@@ -123,7 +126,7 @@ def test_stopping_marks_the_running_job_interrupted_and_the_next_start_continues
     assert store.find(waiting.id, "me").state == "queued"
 
     store.run_again(running.id, "me")
-    quick = Worker(store, SmallEngine().generate)
+    quick = Worker(store, SmallEngine().ports())
     quick.start()
     try:
         assert wait_for(store, running, ended).state == "done"
@@ -138,7 +141,7 @@ def test_a_killed_process_loses_no_job(tmp_path: Path, portrait: Path, voice: Pa
     code = (
         "import sys, threading; from pathlib import Path; from studio.jobs import JobStore; "
         "from studio.worker import Worker; from tests.studio.small_engine import SmallEngine; "
-        "store = JobStore(Path(sys.argv[1])); Worker(store, SmallEngine(0.05).generate).start(); "
+        "store = JobStore(Path(sys.argv[1])); Worker(store, SmallEngine(0.05).ports()).start(); "
         "threading.Event().wait()"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(store.folder)], cwd=Path(__file__).parents[2])

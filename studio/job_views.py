@@ -1,0 +1,95 @@
+"""A visitor's jobs as rows: what is waiting, what runs, what was made, each with what can be done to it.
+
+Pure functions, like `studio.views`. A button's `data-act` is the name of what it does; the row says for which job.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from html import escape
+
+from engine.variants import TASK_INFO
+from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job
+from studio.jobs import POSTER_NAME
+from studio.views import where
+from studio.visitors import result_url
+from studio.words import tr
+
+STATE_WORDS = {
+    "queued": "waiting",
+    "paused": "paused",
+    "running": "running",
+    "done": "done",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "interrupted": "interrupted",
+}
+
+
+def queue_list(jobs: Sequence[Job]) -> str:
+    """The jobs that wait, in their order, with what moves, changes or ends them."""
+    if not jobs:
+        return ""
+    rows = "".join(
+        _row(job, _queue_buttons(job, first=not index, last=job is jobs[-1])) for index, job in enumerate(jobs)
+    )
+    return f"<h3 class='em-section'>{tr('Waiting')}</h3><ul class='em-jobs'>{rows}</ul>"
+
+
+def library_list(jobs: Sequence[Job]) -> str:
+    """Everything that was asked for, newest first."""
+    if not jobs:
+        return f"<p class='em-caption'>{tr('Nothing here yet.')}</p>"
+    return (
+        f"<ul class='em-jobs em-shelf'>{''.join(_row(job, _library_buttons(job), picture=True) for job in jobs)}</ul>"
+    )
+
+
+def disk_use(jobs: int, bytes_used: int) -> str:
+    """How much of the disk the visitor's jobs take."""
+    words = tr("{count} jobs, {size} on disk", count=jobs, size=human_size(bytes_used))
+    return f"<p class='em-caption' id='disk-use'>{words}</p>"
+
+
+def human_size(size: int) -> str:
+    """`0.4 MB`, `1.2 GB`."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def _row(job: Job, buttons: str, *, picture: bool = False) -> str:
+    shown = ""
+    if picture:
+        poster = f"<img src='{result_url(job.id, POSTER_NAME)}' alt='' loading='lazy'>" if job.state == "done" else ""
+        shown = f"<div class='em-poster'>{poster}</div>"
+    title = tr(TASK_INFO[job.request["task"]].title)
+    when = datetime.fromtimestamp(job.created_s).strftime("%Y-%m-%d %H:%M")
+    state = where(job) if job.state == "running" else tr(STATE_WORDS[job.state])
+    words = f"<b>{escape(title)}</b> <span class='em-state em-{job.state}'>{escape(state)}</span>"
+    facts = f"{when} · {tr('seed')} {job.request['seed']}"
+    prompt = f" · {escape(job.request['prompt'][:60])}" if job.request.get("prompt") else ""
+    what = f"<div class='em-what'>{words}<small>{facts}{prompt}</small></div>"
+    return f"<li data-job='{job.id}'>{shown}{what}<div class='em-acts'>{buttons}</div></li>"
+
+
+def _queue_buttons(job: Job, *, first: bool, last: bool) -> str:
+    pause = _button("resume", "Go on") if job.state == "paused" else _button("pause", "Pause")
+    up = "" if first else _button("up", "↑", "Earlier")
+    down = "" if last else _button("down", "↓", "Later")
+    return f"{up}{down}{pause}{_button('edit', 'Edit')}{_button('delete', 'Delete')}"
+
+
+def _library_buttons(job: Job) -> str:
+    buttons = [_button("open", "Open")]
+    if job.state in RUNNABLE_AGAIN:
+        buttons.append(_button("again", "Run again"))
+    buttons.append(
+        _button("edit" if job.state in PENDING else "reuse", "Edit" if job.state in PENDING else "Use settings")
+    )
+    if job.state != "running":
+        buttons.append(_button("delete", "Delete", sure="Delete this job and its files?"))
+    return "".join(buttons)
+
+
+def _button(act: str, words: str, name: str = "", sure: str = "") -> str:
+    asked = f" data-sure='{escape(tr(sure))}'" if sure else ""
+    spoken = f" aria-label='{tr(name)}' title='{tr(name)}'" if name else ""
+    return f"<button type='button' class='em-small' data-act='{act}'{asked}{spoken}>{tr(words)}</button>"

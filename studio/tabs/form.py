@@ -1,0 +1,197 @@
+"""The left-hand column: everything that a request is made of, for all tasks at once; a task shows what it reads.
+
+So what was chosen for one task is still there in the next. Draws and fills; what happens on a click is
+`studio.tabs.generate`'s business.
+"""
+
+from typing import Any
+
+import gradio as gr
+
+from engine.request import GenerationRequest
+from engine.variants import TASK_INFO, VARIANTS, Task, Variant, find_variant
+from studio import views
+from studio.examples import Examples
+from studio.fields import SettingsForm, draw_settings
+from studio.service import SEED_LIMIT, Studio
+from studio.tabs.events import Updates
+from studio.tabs.live_panel import LivePanel, is_live
+from studio.tabs.media import FilmCard, PictureCard, VoiceCard
+from studio.words import label, tr
+
+PROMPT_EXAMPLES = ("calm", "happy, nodding", "sad, still", "lively")
+MOST_SEEDS = 50
+DOWNLOADS = {
+    "preview": ("BadToBest/EchoMimicV3", "facebook/wav2vec2-base-960h"),
+    "flash": ("BadToBest/EchoMimicV3", "TencentGameMate/chinese-wav2vec2-base"),
+}
+BASE_MODEL = "alibaba-pai/Wan2.1-Fun-V1.1-1.3B-InP"
+
+
+class RequestForm:
+    """The cards, the words, the settings. `parameters` are its inputs by the names of a request."""
+
+    def __init__(self, studio: Studio, examples: Examples) -> None:
+        self._studio = studio
+        variant = studio.variant
+        with gr.Row(elem_classes="em-card em-model"):
+            self.model = gr.Dropdown(
+                _models(studio), value=studio.model, label=label("Model"), elem_id="model", scale=2
+            )
+            self.task_note = views.drawn(visible=False, elem_id="task-note")
+            self.model_error = views.field_error("model")
+        self.video = FilmCard(studio, "video", "Film", "whose lips will move to the voice")
+        faces = examples.portraits
+        self.image = PictureCard(studio, "image", "Picture", "who will speak", faces, boxes=True)
+        self.last_image = PictureCard(studio, "last_image", "Last picture", "what it ends on", faces, boxes=False)
+        self.audio = VoiceCard(studio, "audio", "Voice", "what it will say", examples.voices)
+        with gr.Column(elem_classes="em-card"):
+            views.said(lambda: views.part_heading("Direction", "optional"))
+            self._draw_words()
+            with gr.Accordion(label("Seed and settings"), open=False, elem_id="settings") as self.settings_accordion:
+                self._draw_seed()
+                rest = draw_settings(variant, of=lambda field: not is_live(field))
+            self.live = LivePanel(variant)
+        self.form: SettingsForm = rest | self.live.form
+        self.replay = gr.JSON(visible=False)
+        self.replay_note = views.drawn(visible=False, elem_id="replay-note")
+        self.errors: dict[str, gr.HTML] = {
+            **{card.field: card.error for card in self._cards()},
+            "face_box": self.image.error,
+            "lip_box": self.image.error,
+            "prompt": self.prompt_error,
+            "seed": self.seed_error,
+            "model": self.model_error,
+            "task": self.model_error,
+            **self.form.errors,
+        }
+
+    def _draw_words(self) -> None:
+        self.prompt = gr.Textbox(
+            label=label("Prompt"),
+            value="",
+            placeholder=label("Mood and head motion, in words"),
+            lines=2,
+            max_length=2000,
+            elem_id="prompt",
+        )
+        self.prompt_error = views.field_error("prompt")
+        self.prompt_examples = gr.Dataset(
+            components=[gr.Textbox(render=False)],
+            samples=[[words] for words in PROMPT_EXAMPLES],
+            type="index",
+            show_label=False,
+            elem_id="prompt-examples",
+        )
+
+    def _draw_seed(self) -> None:
+        with gr.Row(elem_classes="em-line"):
+            self.seed = gr.Number(
+                label=label("Seed"), value=0, precision=0, minimum=0, maximum=SEED_LIMIT - 1, elem_id="seed"
+            )
+            self.random_seed = gr.Checkbox(label=label("New seed each time"), value=True, elem_id="random-seed")
+            self.count = gr.Number(
+                label=label("Videos"), value=1, precision=0, minimum=1, maximum=MOST_SEEDS, elem_id="count"
+            )
+        self.seed_error = views.field_error("seed")
+
+    def _cards(self) -> tuple[PictureCard | FilmCard | VoiceCard, ...]:
+        return self.video, self.image, self.last_image, self.audio
+
+    @property
+    def parameters(self) -> dict[str, gr.components.Component]:
+        """Every input of a request, by name."""
+        media = {card.field: card.file for card in self._cards()}
+        boxes = {"face_box": self.image.face_box, "lip_box": self.image.lip_box}
+        words = {"prompt": self.prompt, "seed": self.seed, "model": self.model, "settings_by_step": self.replay}
+        return {**media, **boxes, **words, **self.form.parameters}
+
+    @property
+    def outputs(self) -> list[gr.blocks.Block]:
+        """Every component that `fill`, `show_task` and `show_model` change."""
+        cards = [card.card for card in self._cards()]
+        noted = [self.task_note, self.replay_note, self.random_seed, self.live.curves, self.image.lip_box]
+        return list(dict.fromkeys([*self.parameters.values(), *self.form.columns.values(), *cards, *noted]))
+
+    def request_values(self, task: Task, given: dict[str, Any]) -> dict[str, Any]:
+        """Of the form's values, the request fields that `task` reads."""
+        reads = {*TASK_INFO[task].media, "prompt", "seed", "model"}
+        values = {name: given[name] for name in (*reads, "settings_by_step") if given.get(name) is not None}
+        # No seed is wrong, and said so; no box means that the face is looked for.
+        values["seed"] = given["seed"]
+        if "image" in reads and given.get("image") and (given.get("face_box") or "").strip():
+            values["face_box"] = given["face_box"]
+        if task == "lip-sync" and (given.get("lip_box") or "").strip():
+            values["lip_box"] = given["lip_box"]
+        return {"task": task, **values}
+
+    def settings_values(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Of the form's values, the settings that the chosen model uses, by dotted name."""
+        return self.form.given(given, find_variant(given["model"]))
+
+    def show_task(self, task: Task, model: str) -> Updates:
+        """The inputs that `task` reads, and what to say where `model` cannot do it."""
+        reads = TASK_INFO[task].media
+        updates: Updates = {card.card: gr.Column(visible=card.field in reads) for card in self._cards()}
+        updates[self.image.lip_box] = gr.Textbox(visible=task == "lip-sync")
+        return updates | {self.task_note: _task_note(task, find_variant(model))}
+
+    def show_model(self, task: Task, model: str) -> Updates:
+        """The settings that `model` uses, at its own values."""
+        variant = find_variant(model)
+        settings = variant.default_settings
+        updates = self.form.show(settings, variant) | self.show_task(task, model)
+        return updates | {self.live.curves: self.live.value(settings)}
+
+    def fill(self, request: GenerationRequest, *, with_media: bool = True) -> Updates:
+        """The form as it was when `request` was made; the media only where they can be shown."""
+        known = {choice for _, choice in _models(self._studio)}
+        model = request.model if request.model in known else self._studio.model
+        variant = find_variant(model)
+        updates = self.form.show(request.settings, variant) | self.show_task(request.task, model)
+        if with_media:
+            updates |= {card.file: getattr(request, card.field) for card in self._cards()}
+            updates[self.image.face_box] = _box_text(request.face_box)
+            updates[self.image.lip_box] = gr.Textbox(
+                value=_box_text(request.lip_box), visible=request.task == "lip-sync"
+            )
+        steps = [live.model_dump(mode="json") for live in request.settings_by_step]
+        note = f"<p class='em-notice'>{tr('Replays the settings of every step as they were changed while it ran.')}</p>"
+        return updates | {
+            self.prompt: request.prompt,
+            self.seed: request.seed,
+            self.model: model,
+            self.replay: steps or None,
+            self.replay_note: gr.update(value=note if steps else "", visible=bool(steps)),
+            self.live.curves: self.live.value(request.settings),
+        }
+
+
+def _models(studio: Studio) -> list[tuple[str, str]]:
+    names = dict.fromkeys([studio.model, *VARIANTS])
+    found = {name: find_variant(name) for name in names}
+    return [(_model_title(variant), name) for name, variant in found.items()]
+
+
+def _model_title(variant: Variant) -> str:
+    return variant.title if variant.is_installed else f"{variant.title} · {tr('not installed')}"
+
+
+def _task_note(task: Task, variant: Variant) -> Updates:
+    words = ""
+    if task not in variant.tasks:
+        able = " / ".join(other.name for other in VARIANTS.values() if task in other.tasks)
+        title = variant.title.split(" (")[0]
+        words = tr("{model} cannot do this; choose {able}.", model=title, able=able)
+    if not variant.is_installed:
+        wanted = " && ".join(f"hf download {name}" for name in (BASE_MODEL, *DOWNLOADS.get(variant.name, ())))
+        words += " " + tr(
+            "Not installed. Download with: {command}; then lay the files out in {folder}.",
+            command=wanted,
+            folder=variant.folder,
+        )
+    return gr.update(value=views.notice(words.strip()), visible=bool(words))
+
+
+def _box_text(box: tuple[float, ...] | None) -> str:
+    return ", ".join(f"{value:.4f}" for value in box) if box else ""
