@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from engine.errors import UserError
+from engine.model.sizes import transformer_sizes
 from engine.model.transformer import EchoMimicTransformer3DModel
 
 State = dict[str, Tensor]
@@ -171,12 +172,10 @@ def match(model: nn.Module, layout: Layout, state: State, source: str) -> State:
 
     `source` names the file in the UserError that says what does not fit. Works on the meta device too.
     """
+    _check_kind(layout, state, source)
     tied = getattr(model, "_tied_weights_keys", None) or ()
     expected: Shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name not in tied}
     leftovers = layout.leftovers(expected)
-    kind = looks_like(state)
-    if kind != layout.title:
-        raise UserError(f"{source} is not {layout.title}: it looks like {kind or 'nothing we know'}.", "model")
     converted = layout.convert(state)
     wanted = expected | leftovers
     faults = [
@@ -194,16 +193,26 @@ def match(model: nn.Module, layout: Layout, state: State, source: str) -> State:
     return {name: converted[name] for name in expected}
 
 
-def load(build: Callable[[], Model], layout: Layout, path: Path, dtype: torch.dtype = torch.float32) -> Model:
+def _check_kind(layout: Layout, state: State, source: str) -> None:
+    kind = looks_like(state)
+    if kind != layout.title:
+        raise UserError(f"{source} is not {layout.title}: it looks like {kind or 'nothing we know'}.", "model")
+
+
+def load(build: Callable[[Shapes], Model], layout: Layout, path: Path, dtype: torch.dtype = torch.float32) -> Model:
     """Build a model without weights, give it those of the file at `path`, and put it into evaluation mode.
+
+    `build` is given the shapes in the file, by their original names (`engine.model.sizes`).
 
     The model is never held twice; what diffusers keeps in float32 (norms, time embedding) stays so whatever `dtype` is.
     Raises UserError for a file that cannot be read or does not fit.
     """
+    state = read_tensors(path)
+    _check_kind(layout, state, path.name)
     with init_empty_weights():
-        model = build()
+        model = build({name: tuple(tensor.shape) for name, tensor in state.items()})
     in_float32 = set(model._keep_in_fp32_modules or ()) if isinstance(model, ModelMixin) else set()
-    tensors = match(model, layout, read_tensors(path), path.name)
+    tensors = match(model, layout, state, path.name)
     for name, tensor in tensors.items():
         tensors[name] = tensor.to(dtype if in_float32.isdisjoint(name.split(".")) else torch.float32)
     # `match` has proved that nothing lacks; only tied weights are not in the file a second time.
@@ -215,12 +224,21 @@ def load(build: Callable[[], Model], layout: Layout, path: Path, dtype: torch.dt
 
 
 def load_transformer(
-    path: Path, variant: ReleasedTransformer, dtype: torch.dtype = torch.float32, **config: object
+    path: Path,
+    variant: ReleasedTransformer,
+    dtype: torch.dtype = torch.float32,
+    *,
+    heads: int | None = None,
+    audio_dim: int = 768,
 ) -> EchoMimicTransformer3DModel:
-    """The released transformer of `variant` from its `diffusion_pytorch_model.safetensors`.
+    """The released transformer of `variant` from its `diffusion_pytorch_model.safetensors`, of the size it has there.
 
-    `config` overrides constructor arguments, for files of another size than the released 1.3B backbone.
+    `heads` is its number of attention heads if a config file tells, `audio_dim` the width of the speech encoder.
     """
-    return load(
-        lambda: EchoMimicTransformer3DModel(audio_projection=variant, **config), TRANSFORMERS[variant], path, dtype
-    )
+
+    def build(shapes: Shapes) -> EchoMimicTransformer3DModel:
+        return EchoMimicTransformer3DModel(
+            audio_projection=variant, **transformer_sizes(shapes, variant, heads, audio_dim)
+        )
+
+    return load(build, TRANSFORMERS[variant], path, dtype)

@@ -4,7 +4,7 @@ transformers' and diffusers' own classes, loaded from the original files and cal
 with. Knows nothing about the transformer itself. Nano brings encoders of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -15,10 +15,8 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 from transformers import (
     AutoTokenizer,
-    CLIPVisionConfig,
     CLIPVisionModel,
     PreTrainedTokenizerBase,
-    UMT5Config,
     UMT5EncoderModel,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
@@ -27,6 +25,7 @@ from transformers import (
 from engine.errors import UserError
 from engine.model import checkpoints
 from engine.model.audio_projection import TOKENS_PER_VIDEO_FRAME, WINDOW
+from engine.model.sizes import Shapes, autoencoder_base_dim, clip_config, umt5_config
 
 TEXT_TOKENS = 512
 SAMPLE_RATE_HZ = 16_000
@@ -34,19 +33,6 @@ HOP_SAMPLES = 320
 RECEPTIVE_SAMPLES = 400
 """wav2vec2 makes a feature of 400 samples every 320: at 50 Hz, but one second has room for 49 only."""
 
-UMT5_XXL = UMT5Config(
-    vocab_size=256_384, d_model=4096, d_kv=64, d_ff=10_240, num_layers=24, num_heads=64, feed_forward_proj="gated-gelu"
-)
-CLIP_VIT_H_14 = CLIPVisionConfig(
-    hidden_size=1280,
-    intermediate_size=5120,
-    num_hidden_layers=32,
-    num_attention_heads=16,
-    image_size=224,
-    patch_size=14,
-    hidden_act="gelu",
-    layer_norm_eps=1e-5,
-)
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -58,11 +44,9 @@ class TextEncoder:
         self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
 
     @classmethod
-    def load(
-        cls, weights: Path, tokenizer: Path, dtype: torch.dtype = torch.float32, config: UMT5Config = UMT5_XXL
-    ) -> Self:
+    def load(cls, weights: Path, tokenizer: Path, dtype: torch.dtype = torch.float32) -> Self:
         """From `models_t5_umt5-xxl-enc-bf16.pth` and the folder `google/umt5-xxl`."""
-        model = checkpoints.load(lambda: UMT5EncoderModel(config), checkpoints.TEXT_ENCODER, weights, dtype)
+        model = checkpoints.load(_umt5, checkpoints.TEXT_ENCODER, weights, dtype)
         _require(tokenizer / "tokenizer_config.json")
         return cls(model, AutoTokenizer.from_pretrained(tokenizer, local_files_only=True))
 
@@ -89,9 +73,9 @@ class ImageEncoder:
         self.model = model
 
     @classmethod
-    def load(cls, weights: Path, dtype: torch.dtype = torch.float32, config: CLIPVisionConfig = CLIP_VIT_H_14) -> Self:
+    def load(cls, weights: Path, dtype: torch.dtype = torch.float32) -> Self:
         """From `models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth`; its text tower is ignored."""
-        return cls(checkpoints.load(lambda: CLIPVisionModel(config), checkpoints.IMAGE_ENCODER, weights, dtype))
+        return cls(checkpoints.load(_clip, checkpoints.IMAGE_ENCODER, weights, dtype))
 
     def encode(self, picture: np.ndarray) -> Tensor:
         """A picture, uint8 RGB [H, W, 3] of any shape, squeezed to a square → [1, 257, image_dim]."""
@@ -170,27 +154,82 @@ class VideoAutoencoder:
         self.model = model
 
     @classmethod
-    def load(cls, weights: Path, dtype: torch.dtype = torch.float32, **config: object) -> Self:
-        """From `Wan2.1_VAE.pth`. `config` overrides `AutoencoderKLWan`'s arguments, whose defaults are that file's."""
-        return cls(checkpoints.load(lambda: AutoencoderKLWan(**config), checkpoints.AUTOENCODER, weights, dtype))
+    def load(cls, weights: Path, dtype: torch.dtype = torch.float32) -> Self:
+        """From `Wan2.1_VAE.pth`."""
+        return cls(checkpoints.load(_wan_autoencoder, checkpoints.AUTOENCODER, weights, dtype))
 
     @torch.no_grad()
     def encode(self, video: Tensor) -> Tensor:
         """[B, 3, F, H, W] with F = 4(T − 1) + 1, H and W multiples of 8 → [B, 16, T, H/8, W/8]."""
+        return torch.cat(list(self.stream_encode(video[:, :, start:stop] for start, stop in _chunks(video))), dim=2)
+
+    @torch.no_grad()
+    def stream_encode(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Latents [B, 16, 1, h, w] one by one from the frames of each: [B, 3, 1, H, W], then [B, 3, 4, H, W] each.
+
+        The autoencoder's own causal memory joins them, so they are those of the whole video. One stream at a time.
+        """
         mean, std = self._statistics()
-        return (self.model.encode(video).latent_dist.mode() - mean) / std
+        self.model.clear_cache()
+        for frames in chunks:
+            self.model._enc_conv_idx = [0]
+            states = self.model.encoder(
+                frames.to(self.model.device, self.model.dtype),
+                feat_cache=self.model._enc_feat_map,
+                feat_idx=self.model._enc_conv_idx,
+            )
+            mode = self.model.quant_conv(states)[:, : mean.shape[1]]
+            yield (mode - mean) / std
+        self.model.clear_cache()
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """[B, 16, T, h, w] → [B, 3, F, 8h, 8w], clamped to [−1, 1]."""
+        return torch.cat(list(self.stream_decode(latents)), dim=2)
+
+    @torch.no_grad()
+    def stream_decode(self, latents: Tensor) -> Iterator[Tensor]:
+        """Frames [B, 3, 1 or 4, 8h, 8w] of each latent of [B, 16, T, h, w] in turn, clamped to [−1, 1].
+
+        Bit for bit those of the whole video, with the memory of one latent. One stream at a time.
+        """
         mean, std = self._statistics()
-        return self.model.decode(latents * std + mean, return_dict=False)[0].clamp(-1, 1)
+        self.model.clear_cache()
+        for index in range(latents.shape[2]):
+            latent = latents[:, :, index : index + 1].to(self.model.device, self.model.dtype) * std + mean
+            self.model._conv_idx = [0]
+            frames = self.model.decoder(
+                self.model.post_quant_conv(latent),
+                feat_cache=self.model._feat_map,
+                feat_idx=self.model._conv_idx,
+                first_chunk=index == 0,
+            )
+            yield frames.clamp(-1, 1)
+        self.model.clear_cache()
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
         config = self.model.config
         values = torch.tensor([config.latents_mean, config.latents_std]).to(self.model.device, self.model.dtype)
         mean, std = values[:, None, :, None, None, None]
         return mean, std
+
+
+def _chunks(video: Tensor) -> Iterator[tuple[int, int]]:
+    """The frames of each latent: the first alone, then every four."""
+    yield 0, 1
+    yield from ((start, start + 4) for start in range(1, video.shape[2], 4))
+
+
+def _umt5(shapes: Shapes) -> UMT5EncoderModel:
+    return UMT5EncoderModel(umt5_config(shapes))
+
+
+def _clip(shapes: Shapes) -> CLIPVisionModel:
+    return CLIPVisionModel(clip_config(shapes))
+
+
+def _wan_autoencoder(shapes: Shapes) -> AutoencoderKLWan:
+    return AutoencoderKLWan(base_dim=autoencoder_base_dim(shapes))
 
 
 def _layer_outputs(layers: nn.ModuleList, run: Callable[[], object]) -> list[Tensor]:

@@ -155,8 +155,9 @@ class EchoMimicTransformer3DModel(WanTransformer3DModel):
         hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
 
         embedder = self.condition_embedder
-        timestep = embedder.timesteps_proj(timestep).to(hidden_states.dtype)
-        temb = embedder.time_embedder(timestep)
+        # The time embedder stays in float32 whatever the rest is loaded in.
+        timestep = embedder.timesteps_proj(timestep).to(embedder.time_embedder.linear_1.bias.dtype)
+        temb = embedder.time_embedder(timestep).type_as(hidden_states)
         timestep_proj = embedder.time_proj(embedder.act_fn(temb)).unflatten(1, (6, -1))
         text, image, audio = self._embedded(
             encoder_hidden_states,

@@ -7,21 +7,19 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     CLIPVisionConfig,
+    CLIPVisionModel,
     PreTrainedTokenizerFast,
-    UMT5Config,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
 )
 
 from engine.errors import UserError
+from engine.model import checkpoints
 from engine.model.encoders import AudioEncoder, ImageEncoder, TextEncoder
 
 FOLDER = Path(os.environ.get("ECHOMIMIC_PARITY") or Path(__file__).parents[2] / "parity" / "data")
 WORDS = ("<pad>", "</s>", "<unk>", "a", "person", "speaks", "happily", "and", "nods")
-UMT5 = UMT5Config(
-    vocab_size=120, d_model=32, d_kv=12, d_ff=64, num_layers=3, num_heads=4, feed_forward_proj="gated-gelu"
-)
 CLIP = CLIPVisionConfig(
     hidden_size=64,
     intermediate_size=256,
@@ -42,12 +40,13 @@ def text_encoder(tmp_path_factory):
     PreTrainedTokenizerFast(
         tokenizer_object=words, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
     ).save_pretrained(folder)
-    return TextEncoder.load(FOLDER / "t5_weights.safetensors", folder, config=UMT5)
+    return TextEncoder.load(FOLDER / "t5_weights.safetensors", folder)
 
 
 @pytest.fixture(scope="module")
 def image_encoder():
-    return ImageEncoder.load(FOLDER / "clip_weights.safetensors", config=CLIP)
+    weights = FOLDER / "clip_weights.safetensors"
+    return ImageEncoder(checkpoints.load(lambda _: CLIPVisionModel(CLIP), checkpoints.IMAGE_ENCODER, weights))
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +105,7 @@ def test_a_prompt_that_is_too_long_is_refused_not_cut(text_encoder):
 
 def test_a_missing_tokenizer_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no tokenizer_config\.json"):
-        TextEncoder.load(FOLDER / "t5_weights.safetensors", tmp_path, config=UMT5)
+        TextEncoder.load(FOLDER / "t5_weights.safetensors", tmp_path)
 
 
 @pytest.mark.parametrize("size", [(28, 28), (90, 50), (1, 300)])
