@@ -19,9 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from engine.errors import UserError
+from engine.progress import ProgressCallback, ignore_progress
+from engine.records import GenerationRecord
 from engine.request import GenerationRequest
 from engine.variants import find_variant
-from studio.ports import EnginePorts, FilmView, PortraitView, Readiness, VoiceView
+from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
 from studio.zero_gpu import on_zero_gpu
 
 if TYPE_CHECKING:
@@ -50,11 +52,12 @@ class LocalEngine:
         self._model = model
         self._session = Session()
         self._readiness = Readiness(ready=False)
+        self._warm = threading.Event()
 
     def ports(self) -> EnginePorts:
         """The callables that the page is given."""
         return EnginePorts(
-            generate=on_zero_gpu(self._session.generate),
+            generate=on_zero_gpu(self.generate),
             view_portrait=self.view_portrait,
             view_film=self.view_film,
             view_voice=self.view_voice,
@@ -75,6 +78,23 @@ class LocalEngine:
         except Exception:  # a thread's error reaches nobody unless it is kept
             log.exception("the model could not be loaded")
             self._readiness = Readiness(ready=False, failure="The model could not be loaded; the log says why.")
+        finally:
+            self._warm.set()
+
+    def generate(
+        self,
+        request: GenerationRequest,
+        on_progress: ProgressCallback = ignore_progress,
+        *,
+        live: Live | None = None,
+        keep_latents: Path | None = None,
+        resume_folder: Path | None = None,
+    ) -> GenerationRecord:
+        """Make the request's video, once `warm_up` is through: two threads must not import torch's friends at once."""
+        self._warm.wait()
+        return self._session.generate(
+            request, on_progress, live=live, keep_latents=keep_latents, resume_folder=resume_folder
+        )
 
     def view_portrait(self, path: Path) -> PortraitView:
         """The upright picture, small, with its faces. Raises UserError."""
@@ -127,7 +147,7 @@ class LocalEngine:
                 if path is not None:
                     small[field] = folder / f"{field}.png"
                     _write_small(path, small[field])
-            self._session.generate(request.model_copy(update=small))
+            self.generate(request.model_copy(update=small))
             return small["out"].read_bytes()
 
 

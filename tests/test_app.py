@@ -1,5 +1,6 @@
 """The launcher: what is wrong is said in one line, the page is up before anything heavy is, and a real job runs."""
 
+import json
 import os
 import re
 import socket
@@ -110,6 +111,59 @@ def test_the_endpoint_makes_a_video_with_the_settings_it_was_given(address: str,
     assert (record["request"]["seed"], settings["sampling"]["steps"], settings["guidance"]["audio"]) == (5, 2, 1.5)
 
 
+def test_the_example_program_makes_a_video(address: str, portrait: Path, voice: Path, tmp_path: Path):
+    out = tmp_path / "talk.mp4"
+    command = [sys.executable, "examples/api.py", str(portrait), str(voice), str(out), address]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "512 x 600 px" in done.stdout
+    assert probe(out).num_frames == 32
+
+
+def test_curl_alone_makes_a_video(address: str, portrait: Path, voice: Path):
+    """The lines in the README: upload, call, wait for the answer."""
+    api = f"{address}gradio_api"
+    upload = ["curl", "-sS", "-F", f"files=@{portrait}", "-F", f"files=@{voice}", f"{api}/upload"]
+    paths = json.loads(subprocess.run(upload, capture_output=True, check=True, timeout=60).stdout)
+    kind = {"_type": "gradio.FileData"}
+    given = {"image": {"path": paths[0], "meta": kind}, "audio": {"path": paths[1], "meta": kind}, "sampling_steps": 2}
+    call = ["curl", "-sS", f"{api}/call/v2/generate_talking_head", "-H", "Content-Type: application/json"]
+    begun = subprocess.run([*call, "-d", json.dumps(given)], capture_output=True, check=True, timeout=60)
+    event = json.loads(begun.stdout)["event_id"]
+    waited = ["curl", "-sSN", f"{api}/call/generate_talking_head/{event}"]
+    said = subprocess.run(waited, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "event: complete" in said
+    assert ".mp4" in said
+
+
+@pytest.mark.parametrize(
+    ("task", "media"),
+    [("half_body", ("image",)), ("lip_sync", ("image",)), ("first_last_frame", ("image", "last_image"))],
+)
+def test_every_task_that_nano_does_has_its_endpoint(
+    address: str, portrait: Path, voice: Path, task: str, media: tuple[str, ...]
+):
+    pictures = {name: handle_file(portrait) for name in media}
+    _, record = Client(address, verbose=False).predict(
+        **pictures, audio=handle_file(voice), sampling_steps=2, api_name=f"/generate_{task}"
+    )
+    assert record["request"]["task"] == task.replace("_", "-")
+    assert record["num_frames"] in (32, 33)
+
+
+def test_a_task_beyond_the_model_says_which_model_can(address: str, voice: Path):
+    client = Client(address, verbose=False)
+    with pytest.raises(AppError, match="preview or flash"):
+        client.predict(prompt="a woman", audio=handle_file(voice), api_name="/generate_text_to_video")
+
+
+def test_the_tasks_are_mcp_tools_with_typed_parameters(address: str):
+    with urllib.request.urlopen(f"{address}gradio_api/mcp/schema", timeout=20) as answer:
+        tools = {tool["name"]: tool["inputSchema"]["properties"] for tool in json.load(answer)}
+    assert {name for name in tools if "generate_" in name} >= {"generate_talking_head", "generate_lip_sync"}
+    assert tools["generate_talking_head"]["sampling_steps"]["type"] == "integer"
+
+
 def test_the_endpoint_says_what_is_wrong_in_our_words(address: str, portrait: Path, voice: Path, tmp_path: Path):
     client = Client(address, verbose=False)
     text = tmp_path / "text.png"
@@ -124,7 +178,7 @@ def test_the_job_store_cannot_be_fetched_by_its_path(address: str, data_folder: 
     assert (data_folder / "jobs.sqlite").exists()
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{address}gradio_api/file={data_folder / 'jobs.sqlite'}", timeout=10)
-    assert refused.value.code == 403
+    assert refused.value.code == 404
 
 
 @pytest.mark.usefixtures("address")

@@ -49,6 +49,7 @@ def add_endpoint(task: Task, studio: Studio) -> None:
     generate.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [parameter(name, keyword, default=parameter.empty if name in needed else None) for name in ordered]
     )
+    generate.__name__ = endpoint_name(task)  # the MCP tool's name
     gr.Button(visible=False).click(
         generate,
         inputs_kwargs={name: inputs[name] for name in ordered},
