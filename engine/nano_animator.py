@@ -16,6 +16,7 @@ from torch import Tensor
 from engine.inputs import Inputs, Portrait
 from engine.media.film import filled
 from engine.media.lip_region import composite, follow, lip_box
+from engine.media.picture import even_size
 from engine.model.face_motion import FaceMotion, FaceReference, lip_cells
 from engine.model.face_warp import FaceWarp
 from engine.model.nano import NanoModel
@@ -156,14 +157,14 @@ class NanoAnimator:
         for index, time_s, frame in zip(plan.indices, plan.times_s, film.frames(plan.indices), strict=True):
             landmarks_px = film.landmarks_px[index]
             if landmarks_px is None:
-                yield _even(frame)
+                yield even_size(frame)
                 continue
             # The reference stands before the film's first frame.
             target_px, teeth, tongue = speech.on(landmarks_px, 1 + time_s * FPS)
             box = lip_box(landmarks_px, film.shape)
             if given is not None:
                 box = follow(given, first_box, box)
-            yield _even(composite(frame, FaceWarp(frame, landmarks_px).render(target_px, teeth, tongue), box))
+            yield even_size(composite(frame, FaceWarp(frame, landmarks_px).render(target_px, teeth, tongue), box))
 
 
 @torch.inference_mode()
@@ -242,8 +243,3 @@ def _settled(landmarks_px: np.ndarray, end_px: np.ndarray) -> np.ndarray:
     share = np.clip((np.arange(count) - (count - 1 - SETTLE_FRAMES)) / min(SETTLE_FRAMES, count - 1), 0, 1)
     share = (share * share * (3 - 2 * share))[:, None, None]
     return landmarks_px + share * (end_px - landmarks_px[-1])
-
-
-def _even(frame: np.ndarray) -> np.ndarray:
-    height, width = frame.shape[:2]
-    return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") if height % 2 or width % 2 else frame

@@ -15,7 +15,7 @@ from engine.request import GenerationRequest
 from engine.variants import find_variant
 
 if TYPE_CHECKING:
-    from engine.nano_animator import NanoAnimator
+    from engine.animator import Animator
     from engine.settings import LiveSettings
 
 EXPECTED_S: dict[Stage, float] = {
@@ -33,7 +33,7 @@ class Session:
     """The loaded models of one process."""
 
     def __init__(self) -> None:
-        self._models: dict[Path, NanoAnimator] = {}
+        self._models: dict[Path, Animator] = {}
         self._lock = threading.Lock()
 
     def warm_up(self, model: str = "nano") -> None:
@@ -74,15 +74,23 @@ class Session:
             meter.finish()
             return record.model_copy(update={"seconds": {k: round(v, 3) for k, v in meter.seconds.items()}})
 
-    def _load(self, name: str) -> "NanoAnimator":
-        folder = find_variant(name).folder.resolve()
+    def _load(self, name: str) -> "Animator":
+        """The model that `name` means, from memory or from its folder. One released model at a time is kept."""
+        variant = find_variant(name)
+        folder = variant.folder.resolve()
         if folder not in self._models:
             import torch
 
-            from engine.model.nano import NanoModel
-            from engine.nano_animator import NanoAnimator
+            if variant.name == "nano":
+                from engine.model.nano import NanoModel
+                from engine.nano_animator import NanoAnimator
 
-            # The denoising loop runs several forwards at a time instead, each on one thread.
-            torch.set_num_threads(1)
-            self._models[folder] = NanoAnimator(NanoModel.load(folder))
+                # The denoising loop runs several forwards at a time instead, each on one thread.
+                torch.set_num_threads(1)
+                self._models[folder] = NanoAnimator(NanoModel.load(folder))
+            else:
+                from engine.pixel_animator import PixelAnimator
+
+                self._models = {kept: model for kept, model in self._models.items() if model.workers > 1}
+                self._models[folder] = PixelAnimator(folder, variant.name, torch.float32, torch.device("cpu"))
         return self._models[folder]

@@ -156,7 +156,7 @@ def read_tensors(path: Path) -> State:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise UserError(
             f"The model file {path} cannot be read as plain tensors: it is cut short, damaged or not a weights file; "
             "download it again.",

@@ -21,11 +21,15 @@ from transformers import (
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from engine.errors import UserError
 from engine.model import checkpoints
 from engine.model.audio_projection import TOKENS_PER_VIDEO_FRAME, WINDOW
 from engine.model.sizes import Shapes, autoencoder_base_dim, clip_config, umt5_config
+
+# Progress is told through our own reports; standard error is for one line of what went wrong.
+disable_progress_bar()
 
 TEXT_TOKENS = 512
 SAMPLE_RATE_HZ = 16_000
@@ -59,6 +63,14 @@ class TextEncoder:
         if longest > self.tokens:
             raise UserError(f"The prompt has {longest} tokens; the limit is {self.tokens}, so shorten it.", "prompt")
         return F.pad(self.states(batch.input_ids, batch.attention_mask), (0, 0, 0, self.tokens - longest))
+
+    @torch.no_grad()
+    def tokens_of(self, prompt: str) -> Tensor:
+        """The states of one prompt without padding, [L, text_dim]; none for an empty one."""
+        if not prompt:
+            return torch.zeros(0, self.model.config.d_model, dtype=self.model.dtype, device=self.model.device)
+        batch = self.tokenizer([prompt], return_tensors="pt").to(self.model.device)
+        return self.states(batch.input_ids, batch.attention_mask)[0]
 
     def states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Encoder states [B, L, text_dim] of token ids [B, L], zero where the mask [B, L] is 0."""

@@ -1,0 +1,157 @@
+"""From a folder in the released layout to a video that plays: both variants, all five tasks, on tiny weights."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine.__main__ import main
+from engine.errors import UserError
+from engine.media.picture import even_size, read_picture
+from engine.media.video import VideoWriter, probe, read_video_frames
+from engine.pixel_animator import AUTOENCODER_FILE, BASE, GREY_SETTLES, PixelAnimator, levelled
+from engine.records import read_record
+from engine.variants import TASKS, TRANSFORMER_WEIGHTS
+from tests.conftest import voice_like
+from tests.released_layout import write_released_model
+
+PARITY = Path(os.environ.get("ECHOMIMIC_PARITY") or Path(__file__).parents[1] / "parity" / "data")
+VARIANTS = ("preview", "flash")
+FILM_FPS, FILM_FRAMES = 30, 36
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    return {variant: write_released_model(root / variant, variant, PARITY) for variant in VARIANTS}
+
+
+@pytest.fixture(scope="module")
+def film(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    picture = even_size(read_picture(portrait))
+    height, width = picture.shape[:2]
+    with VideoWriter(path, (width, height), FILM_FPS) as writer:
+        for index in range(FILM_FRAMES):
+            writer.write(np.roll(picture, index // 6, axis=1))
+    return path
+
+
+@pytest.fixture
+def media(portrait: Path, film: Path) -> dict[str, list[str]]:
+    return {
+        "talking-head": ["--image", str(portrait)],
+        "half-body": ["--image", str(portrait)],
+        "lip-sync": ["--video", str(film)],
+        "first-last-frame": ["--image", str(portrait), "--last-image", str(portrait)],
+        "text-to-video": ["--prompt", "a person speaks"],
+    }
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_folder_becomes_a_video(variant: str, task: str, folders, media, voice, tmp_path, capsys):  # noqa: PLR0917 (fixtures)
+    out = tmp_path / "out.mp4"
+    flags = ["--sampling.size_px", "128", "--steps", "2", "--audio", str(voice), "--out", str(out)]
+    arguments = ["generate", "--model", str(folders[variant]), "--task", task, *media[task], *flags]
+    assert main(arguments) == 0, capsys.readouterr().err
+    made = probe(out)
+    assert made.audio_sample_rate_hz == 48_000
+    expected_s = max(1.3, FILM_FRAMES / FILM_FPS)
+    assert made.duration_s == pytest.approx(expected_s, abs=0.05)
+    assert made.fps == pytest.approx(FILM_FPS if task == "lip-sync" else 25, abs=0.2)
+    record = read_record(out)
+    assert record.request.task == task and record.num_frames == made.num_frames
+    assert sum(1 for _ in read_video_frames(out)) == made.num_frames
+
+
+@pytest.fixture(scope="module")
+def animator(folders) -> PixelAnimator:
+    return PixelAnimator(folders["preview"], "preview", torch.float32, torch.device("cpu"))
+
+
+def test_only_the_latents_that_are_used_go_through_the_encoder(animator, portrait, voice, tmp_path):
+    from dataclasses import replace
+
+    from engine.inputs import read_inputs
+    from engine.request import build_request
+
+    request = build_request(
+        {"model": "preview", "image": portrait, "audio": voice, "out": tmp_path / "o.mp4"}, {"sampling.size_px": 128}
+    )
+    inputs = read_inputs(request)
+    encoded = []
+    hook = animator.autoencoder.model.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    counts = []
+    for frames in (101, 161):
+        encoded.clear()
+        longer = replace(inputs, num_frames=frames, wave=voice_like(frames / 25))
+        known = animator.encode(longer, request).known
+        assert known.shape[2] == 1 + (frames - 1) // 4
+        counts.append(len(encoded))
+    hook.remove()
+    assert counts == [26, 1 + GREY_SETTLES]
+    assert max(counts) <= 30
+
+
+def test_the_grey_tail_is_what_encoding_all_of_it_would_give(animator, portrait):
+    from engine.pixel_animator import _pixels
+
+    first = _pixels(read_picture(portrait), (64, 64))
+    whole = animator.autoencoder.encode(torch.cat([first, torch.zeros(1, 3, 4 * 40, 64, 64)], dim=2))
+    torch.testing.assert_close(whole[:, :, 29:], whole[:, :, 28:29].expand(-1, -1, 12, -1, -1), atol=1e-4, rtol=0)
+
+
+def test_flash_speech_is_levelled_and_silence_is_not():
+    import pyloudnorm
+
+    wave = 0.02 * voice_like(3.0)
+    assert pyloudnorm.Meter(16_000).integrated_loudness(levelled(wave)) == pytest.approx(-23, abs=0.1)
+    silence = np.zeros(16_000, np.float32)
+    assert np.array_equal(levelled(silence), silence)
+    short = voice_like(0.2)
+    assert np.array_equal(levelled(short), short)
+
+
+def broken(folders, tmp_path: Path, variant: str = "preview") -> Path:
+    return Path(shutil.copytree(folders[variant], tmp_path / variant))
+
+
+def refusal(folder: Path, variant: str = "preview") -> str:
+    with pytest.raises(UserError) as caught:
+        PixelAnimator(folder, variant, torch.float32, torch.device("cpu"))
+    assert caught.value.field == "model" and "\n" not in caught.value.message
+    return caught.value.message
+
+
+def test_a_file_that_is_missing_or_half_there_is_named(folders, tmp_path):
+    folder = broken(folders, tmp_path)
+    weights = folder / BASE / AUTOENCODER_FILE
+    weights.write_bytes(weights.read_bytes()[:5000])
+    assert AUTOENCODER_FILE in refusal(folder)
+    weights.unlink()
+    assert AUTOENCODER_FILE in refusal(folder)
+
+
+def test_a_tensor_that_is_missing_is_named(folders, tmp_path):
+    folder = broken(folders, tmp_path)
+    state = load_file(folder / TRANSFORMER_WEIGHTS)
+    del state["blocks.1.cross_attn.k_img.weight"]
+    save_file(state, folder / TRANSFORMER_WEIGHTS)
+    assert "missing" in refusal(folder)
+
+
+def test_the_wrong_variants_transformer_is_refused_by_what_it_looks_like(folders, tmp_path):
+    folder = broken(folders, tmp_path)
+    shutil.copy(folders["flash"] / TRANSFORMER_WEIGHTS, folder / TRANSFORMER_WEIGHTS)
+    assert "looks like the EchoMimicV3 flash transformer" in refusal(folder)
+
+
+def test_what_flash_does_not_use_is_refused(folders, portrait, voice, tmp_path, capsys):
+    flags = ["--image", str(portrait), "--audio", str(voice), "--out", str(tmp_path / "o.mp4")]
+    assert main(["generate", "--model", str(folders["flash"]), *flags, "--guidance.text", "4"]) == 2
+    assert "does nothing with the model flash" in capsys.readouterr().err
