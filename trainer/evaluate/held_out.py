@@ -44,7 +44,7 @@ def held_out_tracks(splits: tuple[str, ...], count: int) -> Iterator[Track]:
     for number in range(count):
         track = make_track(_SEED, splits[number % len(splits)], number)
         samples = len(track.wave) // len(track.curves) * frames
-        yield Track(track.wave[:samples], track.curves[:frames], track.voice)
+        yield Track(track.wave[:samples], track.curves[:frames], track.voice, track.phones)
 
 
 def aperture_r(model: NanoModel, settings: Settings, track: Track, seed: int) -> float:

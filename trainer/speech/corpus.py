@@ -38,11 +38,13 @@ _FESTIVAL_BATCH = 20
 
 @dataclass(frozen=True)
 class Track:
-    """`wave` float32 [640 * frames], `curves` float32 [frames, 5] sampled at the middle of each frame."""
+    """`wave` float32 [640 * frames], `curves` float32 [frames, 5] sampled at the middle of each frame, `phones` in
+    order, which cover it and may go on behind its end."""
 
     wave: np.ndarray
     curves: np.ndarray
     voice: str
+    phones: tuple[Phone, ...]
 
 
 def make_track(seed: int, split: str, index: int) -> Track:
@@ -121,7 +123,7 @@ def _assemble(said: list[Utterance], random: np.random.Generator) -> Track:
     phones.append(Phone(SILENCE, clock, frames / FPS + 0.5))
     wave = np.concatenate([*waves, np.zeros(frames * SAMPLES_PER_FRAME, np.float32)])[: frames * SAMPLES_PER_FRAME]
     times_s = (np.arange(frames) + 0.5) / FPS
-    return Track(wave, mouth_curves(tuple(phones), times_s), said[0].voice)
+    return Track(wave, mouth_curves(tuple(phones), times_s), said[0].voice, tuple(phones))
 
 
 def _make(job: tuple[int, str, int]) -> Track:
