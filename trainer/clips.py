@@ -124,12 +124,7 @@ class ClipMaker:
         emphasis = self._emphasis[first : first + frames]
         continuous = bool(random.random() < _CONTINUOUS_SHARE)
 
-        strength = _speech_strength(curves, random)
-        feeling = _feeling(mood, random)
-        strength += feeling
-        _blink(strength, random)
-        _raise_brows(strength, emphasis, random)
-        slots = np.concatenate([_head_motion(movement, emphasis, frames, random), curves[:, 3:5]], axis=1)
+        strength, slots, feeling = perform(curves, emphasis, mood, movement, random)
         _FAULTS.get(fault, _no_fault)(strength, slots, random)
         still, still_slots = _still_picture(feeling if random.random() < 0.6 else _feeling("calm", random), random)
         if continuous:
@@ -154,6 +149,22 @@ class ClipMaker:
             said = heard[1 + frames : -1] - heard[1 : -1 - frames]
             self._quiet_starts[frames] = 1 + np.flatnonzero(said == said.min())
         return self._quiet_starts[frames]
+
+
+def perform(
+    curves: np.ndarray, emphasis: np.ndarray, mood: str, movement: str, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a face does while it says `curves` [F, 5] with `emphasis` [F] in a mood of EMOTIONS and one of MOVEMENTS.
+
+    Returns the strength of EXPRESSIONS [F, 13], the slots [F, 8] and the part of the strength that the mood is [13].
+    """
+    strength = _speech_strength(curves, random)
+    feeling = _feeling(mood, random)
+    strength += feeling
+    _blink(strength, random)
+    _raise_brows(strength, emphasis, random)
+    slots = np.concatenate([_head_motion(movement, emphasis, len(curves), random), curves[:, 3:5]], axis=1)
+    return strength, slots, feeling
 
 
 _INDEX = {name: number for number, name in enumerate(EXPRESSIONS)}
