@@ -18,7 +18,11 @@ from engine.sampling.denoise import Conditions
 class Animator(Protocol):
     """A model that carries out requests, all five tasks or some."""
 
-    transformer: nn.Module
+    @property
+    def transformer(self) -> nn.Module:
+        """What predicts the velocity."""
+        ...
+
     window_latent_frames: int
     """The content of a window, in latent frames, unless the settings ask for another."""
     checkpoint_sha256: str

@@ -24,3 +24,7 @@ class Cancelled(Exception):
 
 class StopEarly(Exception):
     """The user wants what is there so far. Raised by a progress callback while a clip is sampled; nothing is lost."""
+
+
+class NotFinite(ArithmeticError):
+    """The model's numbers overflowed, as half precision can."""

@@ -10,6 +10,7 @@ weights never saw another mark; text-to-video has the zero picture for its image
 import io
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -29,6 +30,7 @@ from engine.media.lip_region import composite, follow, generated_cells, lip_box
 from engine.media.picture import even_size
 from engine.model.checkpoints import ReleasedTransformer, load_transformer
 from engine.model.encoders import AudioEncoder, ImageEncoder, TextEncoder, VideoAutoencoder
+from engine.model.memory import Mode, on_device, place
 from engine.preview import latent_picture
 from engine.progress import Stage
 from engine.request import Box, GenerationRequest
@@ -69,21 +71,22 @@ class PixelAnimator:
     workers = 1
     window_latent_frames = WINDOW_LATENT_FRAMES
 
-    def __init__(self, folder: Path, kind: ReleasedTransformer, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, folder: Path, kind: ReleasedTransformer, dtype: torch.dtype, device: torch.device, mode: Mode = "full"
+    ) -> None:
         """Load all but the text encoder from `folder`. Raises UserError for a file that is missing or does not fit."""
-        self._folder, self._kind, self._dtype, self._device = folder, kind, dtype, device
+        self._folder, self._kind, self._dtype, self._device, self._mode = folder, kind, dtype, device, mode
         base = folder / BASE
-        speech = folder / SPEECH_ENCODERS[kind]
         weights = folder / TRANSFORMER_WEIGHTS
-        self._speech = AudioEncoder.load(speech)
-        heads = _heads(base / "config.json")
+        self._speech = AudioEncoder.load(folder / SPEECH_ENCODERS[kind])
+        audio_dim = self._speech.model.config.hidden_size
         self.transformer = load_transformer(
-            weights, kind, dtype, heads=heads, audio_dim=self._speech.model.config.hidden_size
-        ).to(device)
-        self.autoencoder = VideoAutoencoder.load(base / AUTOENCODER_FILE, torch.float32)
-        self.autoencoder.model.to(device)
+            weights, kind, dtype, heads=_heads(base / "config.json"), audio_dim=audio_dim
+        )
+        self.autoencoder = VideoAutoencoder.load(base / AUTOENCODER_FILE)
         self._image = ImageEncoder.load(base / IMAGE_FILE)
         self.checkpoint_sha256 = file_sha256(weights)
+        place(self.transformer, mode, device, dtype)
 
     @torch.inference_mode()
     def encode(self, inputs: Inputs, request: GenerationRequest) -> Conditions:
@@ -93,7 +96,8 @@ class PixelAnimator:
         text, negative = self._text(request)
         picture = None if inputs.portrait is None else inputs.portrait.picture
         square = np.zeros((8, 8, 3), np.uint8) if picture is None else picture
-        image = self._image.encode(square)
+        with self._used(self._image.model):
+            image = self._image.encode(square)
         conditions = Conditions(
             known=torch.empty(0),
             text=text,
@@ -106,10 +110,11 @@ class PixelAnimator:
             case "text-to-video":
                 known = text_to_video(torch.empty(1, 16, to_latent_frames(num_frames), *self._grid(height, width)))
             case "lip-sync":
-                known = self._film(inputs, request, num_frames, (height, width))
+                with self._used(self.autoencoder.model):
+                    known = self._film(inputs, request, num_frames, (height, width))
             case _:
-                assert picture is not None
-                known = self._pictures(inputs, num_frames, (height, width))
+                with self._used(self.autoencoder.model):
+                    known = self._pictures(inputs, num_frames, (height, width))
                 reference = known[:, 4:, :1]
                 slot = torch.cat([torch.ones_like(known[:, :4, :1]), reference], dim=1)
                 conditions = replace(conditions, reference=reference, slot=slot)
@@ -117,10 +122,19 @@ class PixelAnimator:
 
     def frames(self, latents: Tensor, inputs: Inputs, request: GenerationRequest) -> Iterator[np.ndarray]:
         """The frames, decoded one latent at a time; for lip-sync put into the film's own frames."""
-        generated = (frame for chunk in self.autoencoder.stream_decode(latents) for frame in _pictures(chunk))
+        generated = self._decoded(latents)
         if inputs.plan is None:
             return islice(generated, inputs.num_frames)
         return self._on_film(generated, inputs, request)
+
+    def _decoded(self, latents: Tensor) -> Iterator[np.ndarray]:
+        with self._used(self.autoencoder.model):
+            for chunk in self.autoencoder.stream_decode(latents):
+                yield from _pictures(chunk)
+
+    def _used(self, module: torch.nn.Module) -> AbstractContextManager[None]:
+        """`module` on the device for as long as it is used."""
+        return on_device(module, self._mode, self._device)
 
     def preview(self, clean: Tensor, inputs: Inputs) -> bytes:
         """The middle latent frame in rough colours."""
@@ -166,6 +180,14 @@ class PixelAnimator:
         """The prompt and the negative texts; the encoder is gone afterwards. Flash has no text guidance to feed."""
         encoder = TextEncoder.load(self._folder / BASE / TEXT_FILE, self._folder / BASE / TOKENIZER, self._dtype)
         groups = negative_words("released")
+        # Too big for the small modes: it runs where it was loaded, on the CPU.
+        where = self._used(encoder.model) if self._mode in {"full", "balanced"} else nullcontext()
+        with where:
+            return self._encoded(encoder, request, groups)
+
+    def _encoded(
+        self, encoder: TextEncoder, request: GenerationRequest, groups: dict[str, str]
+    ) -> tuple[Tensor, NegativeText]:
         text = encoder.encode([request.prompt])
         own, motion, detail = (
             encoder.tokens_of(words) for words in (request.settings.negative_prompt, groups["motion"], groups["detail"])
@@ -173,9 +195,10 @@ class PixelAnimator:
         return text, NegativeText(own, motion, detail, text.shape[1])
 
     def _audio(self, wave: np.ndarray, num_frames: int) -> Tensor:
-        if self._kind == "preview":
-            return self._speech.token_features(wave, num_frames)
-        return self._speech.layer_windows(levelled(wave), num_frames)
+        with self._used(self._speech.model):
+            if self._kind == "preview":
+                return self._speech.token_features(wave, num_frames)
+            return self._speech.layer_windows(levelled(wave), num_frames)
 
     def _face_mask(self, inputs: Inputs, height: int, width: int) -> Tensor | None:
         """Where the voice may act, for a model that was trained with a face mask; the union over a film's frames."""
@@ -219,8 +242,8 @@ class PixelAnimator:
         generate = np.kron(cells, np.ones((TOKEN_PX, TOKEN_PX), np.float32))
 
         def masked() -> Iterator[Tensor]:
-            for place, frame in enumerate(film.frames(indices)):
-                yield _pixels(frame, size) * torch.from_numpy(1 - generate[place])
+            for frame, covered in zip(film.frames(indices), generate, strict=True):
+                yield _pixels(frame, size) * torch.from_numpy(1 - covered)
 
         def chunks() -> Iterator[Tensor]:
             frames = masked()

@@ -7,12 +7,14 @@ Knows nothing about queues or pages: one call is one job, in the caller's thread
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from engine.errors import NotFinite, UserError
 from engine.progress import ProgressCallback, ProgressMeter, Stage, ignore_progress
 from engine.records import GenerationRecord
 from engine.request import GenerationRequest
-from engine.variants import find_variant
+from engine.settings import RuntimeSettings
+from engine.variants import Variant, find_variant
 
 if TYPE_CHECKING:
     from engine.animator import Animator
@@ -30,10 +32,10 @@ EXPECTED_S: dict[Stage, float] = {
 
 
 class Session:
-    """The loaded models of one process."""
+    """The loaded models of one process: nano as long as it is wanted, and one released model at a time."""
 
     def __init__(self) -> None:
-        self._models: dict[Path, Animator] = {}
+        self._models: dict[tuple, Animator] = {}
         self._lock = threading.Lock()
 
     def warm_up(self, model: str = "nano") -> None:
@@ -41,7 +43,7 @@ class Session:
         import engine.pipeline  # noqa: F401 - takes seconds
 
         with self._lock:
-            self._load(model)
+            self._load(find_variant(model), RuntimeSettings())
 
     def generate(
         self,
@@ -54,43 +56,121 @@ class Session:
     ) -> GenerationRecord:
         """Make the video `request.out` and return its record; see `engine.pipeline.generate` for the last three.
 
-        Files are checked before a model is loaded. Raises UserError for bad input and whatever `on_progress` raises
-        (`Cancelled`, to stop); in either case nothing is left under the asked name.
+        Files are checked before a model is loaded. A job that runs out of memory is done again in the next smaller
+        memory mode, one whose numbers overflow in float32; both are said in the record's notices. Raises UserError for
+        bad input and whatever `on_progress` raises (`Cancelled`, to stop); in either case nothing is left under the
+        asked name.
         """
         with self._lock:
-            loaded = find_variant(request.model).folder.resolve() in self._models
+            variant = find_variant(request.model)
+            runtime = request.settings.runtime
+            loaded = (variant.folder.resolve(), runtime) in self._models
             meter = ProgressMeter(on_progress, EXPECTED_S | ({"loading": 0.0} if loaded else {}))
             meter.report("reading", 0, 1)
             from engine.inputs import read_inputs
 
             inputs = read_inputs(request)
             meter.report("loading", 0, 1)
-            model = self._load(request.model)
             from engine import pipeline
 
-            record = pipeline.generate(
-                model, inputs, request, meter, live=live, keep_latents=keep_latents, resume_folder=resume_folder
-            )
+            notices: list[str] = []
+            if not variant.is_nano:
+                _check_installed(variant)
+                runtime = self._planned(request, runtime, notices)
+            while True:
+                animator = self._load(variant, runtime)
+                self._wear(animator, request)
+                try:
+                    record = pipeline.generate(
+                        animator,
+                        inputs,
+                        request,
+                        meter,
+                        live=live,
+                        keep_latents=keep_latents,
+                        resume_folder=resume_folder,
+                    )
+                    break
+                except (RuntimeError, MemoryError, NotFinite) as error:
+                    runtime = self._instead(runtime, error, notices)
+                    self._models.clear()
             meter.finish()
-            return record.model_copy(update={"seconds": {k: round(v, 3) for k, v in meter.seconds.items()}})
+            seconds = {stage: round(spent, 3) for stage, spent in meter.seconds.items()}
+            return record.model_copy(update={"seconds": seconds, "notices": (*record.notices, *notices)})
 
-    def _load(self, name: str) -> "Animator":
-        """The model that `name` means, from memory or from its folder. One released model at a time is kept."""
-        variant = find_variant(name)
-        folder = variant.folder.resolve()
-        if folder not in self._models:
-            import torch
+    def _planned(self, request: GenerationRequest, runtime: RuntimeSettings, notices: list[str]) -> RuntimeSettings:
+        """`runtime` with what is `auto` decided for this machine's device and this clip; the plan is a notice."""
+        from engine.model.devices import plan
 
-            if variant.name == "nano":
-                from engine.model.nano import NanoModel
-                from engine.nano_animator import NanoAnimator
+        planned, said = plan(request, runtime)
+        notices.append(said)
+        return planned
 
-                # The denoising loop runs several forwards at a time instead, each on one thread.
-                torch.set_num_threads(1)
-                self._models[folder] = NanoAnimator(NanoModel.load(folder))
-            else:
-                from engine.pixel_animator import PixelAnimator
+    @staticmethod
+    def _instead(runtime: RuntimeSettings, error: Exception, notices: list[str]) -> RuntimeSettings:
+        """The settings to try again with behind `error`; raises it where there are none."""
+        from engine.model.memory import FALLBACK, is_out_of_memory
 
-                self._models = {kept: model for kept, model in self._models.items() if model.workers > 1}
-                self._models[folder] = PixelAnimator(folder, variant.name, torch.float32, torch.device("cpu"))
-        return self._models[folder]
+        if isinstance(error, NotFinite):
+            if runtime.precision in {"auto", "fp32"}:
+                message = "The model's numbers overflowed even in float32; lower guidance.audio and guidance.text."
+                raise UserError(message, "guidance.audio") from error
+            notices.append(f"Numbers overflowed in {runtime.precision}: done again in fp32.")
+            return runtime.model_copy(update={"precision": "fp32"})
+        if not is_out_of_memory(error) or runtime.memory not in FALLBACK:
+            raise error
+        smaller = FALLBACK[runtime.memory]
+        notices.append(f"Memory ran out in the mode {runtime.memory}: done again in the mode {smaller}.")
+        return runtime.model_copy(update={"memory": smaller})
+
+    @staticmethod
+    def _wear(animator: "Animator", request: GenerationRequest) -> None:
+        """The request's LoRA on, any other off."""
+        if find_variant(request.model).is_nano:
+            return
+        from engine.model.lora import load_lora, unload_lora
+
+        transformer: Any = animator.transformer
+        unload_lora(transformer)
+        if request.lora is not None:
+            load_lora(transformer, request.lora, request.settings.lora_scale)
+
+    def _load(self, variant: Variant, runtime: RuntimeSettings) -> "Animator":
+        """The model of `variant`, from memory or from its folder."""
+        key = (variant.folder.resolve(), RuntimeSettings() if variant.is_nano else runtime)
+        if key not in self._models:
+            self._models[key] = _load_nano(variant) if variant.is_nano else self._load_released(variant, runtime)
+        return self._models[key]
+
+    def _load_released(self, variant: Variant, runtime: RuntimeSettings) -> "Animator":
+        from engine.model.devices import device_for, dtype_of, tune
+        from engine.pixel_animator import PixelAnimator
+
+        # Two released models are too much for most machines.
+        self._models = {key: model for key, model in self._models.items() if model.workers > 1}
+        assert variant.name != "nano" and runtime.memory != "auto"
+        animator = PixelAnimator(
+            variant.folder, variant.name, dtype_of(runtime.precision), device_for(), runtime.memory
+        )
+        tune(animator.transformer, runtime)
+        return animator
+
+
+def _check_installed(variant: Variant) -> None:
+    if not variant.is_installed:
+        raise UserError(
+            f"The model {variant.name} is not installed in {variant.folder}: python -m engine models download "
+            f"{variant.name}, or choose nano.",
+            "model",
+        )
+
+
+def _load_nano(variant: Variant) -> "Animator":
+    import torch
+
+    from engine.model.nano import NanoModel
+    from engine.nano_animator import NanoAnimator
+
+    # The denoising loop runs several forwards at a time instead, each on one thread.
+    torch.set_num_threads(1)
+    return NanoAnimator(NanoModel.load(variant.folder))

@@ -4,13 +4,14 @@ Knows nothing about schedulers, blending or guidance scales. Departure: where a 
 in a slot in front of its content (see `engine.sampling.tasks`); the slot's own prediction is used for latent 0 alone.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from engine.errors import NotFinite
 from engine.model.condition_cache import ConditionCache
 from engine.sampling.guidance import AUDIBLE, UNCONDITIONAL
 from engine.sampling.long_video import Window
@@ -20,6 +21,8 @@ from engine.sampling.tasks import FRAMES_PER_LATENT, to_video_frames
 
 MAX_ROWS = 8
 """Windows times branches in one forward at the most; more cost memory and gain nothing on a CPU."""
+BATCHED_TOKENS = 1000
+"""A forward of more tokens than this is a row alone: batching it would gain nothing and take more memory."""
 
 Row = tuple[str, Window]
 
@@ -54,7 +57,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Moment:
-    """Where the clip is: latents x [1, 16, T, h, w] at noise level sigma, and what the step asks for."""
+    """Where the clip is: latents x [1, 16, T, h, w], float32, at noise level sigma, and what the step asks for."""
 
     x: Tensor
     sigma: float
@@ -79,27 +82,45 @@ class Forwards:
     _kept: ConditionCache = field(default_factory=ConditionCache)
     _boosts: Boosts | None = None
 
-    def predict(self, branches: Sequence[str], moment: Moment, report: Callable[[float], None]) -> dict[str, Tensor]:
-        """The velocity of every branch in every window, [windows, 16, slot + length, h, w] each.
+    def predict(
+        self, branches: Sequence[str], moment: Moment, report: Callable[[float], None]
+    ) -> Iterator[tuple[str, Window, Tensor]]:
+        """The velocity of every branch in every window, [16, slot + length, h, w] each, as they come.
 
-        `report` hears the share of the forwards done after each.
+        `report` hears the share of the forwards done after each. Raises NotFinite for numbers that overflowed.
         """
         if moment.boosts != self._boosts:
             self._kept.forget(lambda name: isinstance(name, Boosts))
             self._boosts = moment.boosts
-        size = MAX_ROWS if self.step_cache else min(MAX_ROWS, -(-len(branches) * len(self.windows) // self.workers))
+        most = MAX_ROWS if self._tokens() <= BATCHED_TOKENS else 1
+        size = most if self.step_cache else min(most, -(-len(branches) * len(self.windows) // self.workers))
         # Rows of one forward are of one branch where a step cache keeps them apart.
         groups = [[branch] for branch in branches] if self.step_cache else [list(branches)]
         chunks: list[list[Row]] = []
         for group in groups:
-            rows = [(branch, window) for branch in group for window in self.windows]
-            chunks += [rows[start : start + size] for start in range(0, len(rows), size)]
-        predictions: list[Tensor] = []
+            for alike in self._by_length():
+                rows = [(branch, window) for branch in group for window in alike]
+                chunks += [rows[start : start + size] for start in range(0, len(rows), size)]
         with ThreadPoolExecutor(1 if self.step_cache else self.workers) as pool:
-            for prediction in pool.map(lambda rows: self._velocity(rows, moment), chunks):
-                predictions.append(prediction)
-                report(len(predictions) / len(chunks))
-        return dict(zip(branches, torch.cat(predictions).chunk(len(branches)), strict=True))
+            for done, (rows, velocity) in enumerate(
+                zip(chunks, pool.map(lambda rows: self._velocity(rows, moment), chunks), strict=True), start=1
+            ):
+                if not bool(torch.isfinite(velocity).all()):
+                    raise NotFinite
+                yield from ((*row, prediction) for row, prediction in zip(rows, velocity, strict=True))
+                report(done / len(chunks))
+
+    def _by_length(self) -> list[list[Window]]:
+        """The windows of each length, which can share a forward."""
+        lengths = sorted({window.stop - window.start for window in self.windows})
+        return [[window for window in self.windows if window.stop - window.start == length] for length in lengths]
+
+    def _tokens(self) -> int:
+        """Tokens of one row."""
+        frames = max(window.stop - window.start for window in self.windows) + self.clip.first_content
+        patch = getattr(getattr(self.transformer, "config", None), "patch_size", (1, 2, 2))
+        height, width = self.clip.known.shape[-2:]
+        return frames * (height // patch[1]) * (width // patch[2])
 
     def _velocity(self, rows: list[Row], moment: Moment) -> Tensor:
         if self.step_cache is None:
@@ -107,7 +128,7 @@ class Forwards:
         branch, window = rows[0]
         # The unconditional branch of another phase is another condition: it has a state of its own.
         phase = moment.boosts if branch == UNCONDITIONAL else None
-        with self.step_cache.context(f"{branch} {window.start} {phase}"):
+        with self.step_cache.context(f"{branch} {window.start} {len(rows)} {phase}"):
             return self._forward(rows, moment)
 
     @torch.inference_mode()
@@ -116,13 +137,13 @@ class Forwards:
         names = zip(*(self._names(branch, moment, window) for branch, window in rows), strict=True)
         velocity: Tensor = self.transformer(
             torch.cat([self._window_input(window, moment) for _, window in rows]),
-            moment.tau.to(moment.x).expand(count),
+            moment.tau.to(clip.known).expand(count),
             torch.cat(
                 [clip.negative.at(moment.boosts) if branch == UNCONDITIONAL else clip.text for branch, _ in rows]
             ),
             None if clip.image is None else clip.image.expand(count, -1, -1),
             encoder_hidden_states_audio=torch.cat([self._window_audio(branch, window) for branch, window in rows]),
-            modal_weights=moment.modal_weights.to(moment.x).expand(count, -1),
+            modal_weights=moment.modal_weights.to(clip.known).expand(count, -1),
             face_mask=None if clip.face_mask is None else clip.face_mask.expand(count, -1),
             audio_scale=self.audio_scale,
             cached=self._kept.rows(*names) if self.keep_conditions else None,
@@ -132,22 +153,22 @@ class Forwards:
         return velocity
 
     def _names(self, branch: str, moment: Moment, window: Window) -> tuple[Hashable, Hashable, Hashable]:
-        """The names of a row's text, image and audio. All windows have one length, so silence is the same in each."""
+        """The names of a row's text, image and audio. Silence is the same in all windows of one length."""
         text: Hashable = moment.boosts if branch == UNCONDITIONAL else "prompt"
-        return text, "picture", window if branch == AUDIBLE else "silence"
+        return text, "picture", window if branch == AUDIBLE else window.stop - window.start
 
     def _window_input(self, window: Window, moment: Moment) -> Tensor:
         """What the transformer reads for a window: its slot, if it has one, and its content, [1, 36, ..., h, w]."""
         clip, x = self.clip, moment.x
         content = slice(window.start, window.stop)
-        inside = torch.cat([x[:, :, content], clip.known[:, :, content]], dim=1)
+        inside = torch.cat([x[:, :, content].to(clip.known), clip.known[:, :, content]], dim=1)
         if clip.reference is None or clip.slot is None:
             return inside
         if window.start == clip.first_content:
-            front = torch.cat([x[:, :, :1], clip.known[:, :, :1]], dim=1)
+            front = torch.cat([x[:, :, :1].to(clip.known), clip.known[:, :, :1]], dim=1)
         else:
             noisy = (1 - moment.sigma) * clip.reference + moment.sigma * self.noise[:, :, :1]
-            front = torch.cat([noisy, clip.slot], dim=1)
+            front = torch.cat([noisy.to(clip.slot), clip.slot], dim=1)
         return torch.cat([front, inside], dim=2)
 
     def _window_audio(self, branch: str, window: Window) -> Tensor:
