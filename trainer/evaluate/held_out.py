@@ -30,17 +30,20 @@ def held_out_aperture_r(model_folder: Path, splits: tuple[str, ...] = HELD_OUT_S
     Every clip has a random face and a seed of its own; all settings are the model's defaults. Raises UserError where
     the programs that speak are not installed.
     """
-    missing = [program for program in ("flite", "festival", "espeak-ng") if shutil.which(program) is None]
-    if missing:
-        raise UserError(f"Not installed: {', '.join(missing)}; they speak the held-out voices.")
     model = NanoModel.load(model_folder)
     tracks = list(held_out_tracks(splits, CLIPS))
     return np.array([aperture_r(model, NANO.default_settings, track, seed) for seed, track in enumerate(tracks)])
 
 
-def held_out_tracks(splits: tuple[str, ...], count: int) -> Iterator[Track]:
-    """`count` tracks of CLIP_S, the `splits` in turn; not those of the corpus, whose seed is another."""
-    frames = round(CLIP_S * FPS)
+def held_out_tracks(splits: tuple[str, ...], count: int, clip_s: float = CLIP_S) -> Iterator[Track]:
+    """`count` tracks of `clip_s`, the `splits` in turn; not those of the corpus, whose seed is another.
+
+    Raises UserError where the programs that speak are not installed.
+    """
+    missing = [program for program in ("flite", "festival", "espeak-ng") if shutil.which(program) is None]
+    if missing:
+        raise UserError(f"Not installed: {', '.join(missing)}; they speak the held-out voices.")
+    frames = round(clip_s * FPS)
     for number in range(count):
         track = make_track(_SEED, splits[number % len(splits)], number)
         samples = len(track.wave) // len(track.curves) * frames
@@ -49,19 +52,28 @@ def held_out_tracks(splits: tuple[str, ...], count: int) -> Iterator[Track]:
 
 def aperture_r(model: NanoModel, settings: Settings, track: Track, seed: int) -> float:
     """Generate the motion of a random face that says `track`; r of its inner lips' distance and the true aperture."""
-    reference = synthetic_reference(model, seed)
-    true = track.curves[:, 0]
+    landmarks_px = speak(model, settings, track, synthetic_reference(model, seed), seed=seed)
+    return float(np.corrcoef(lips_apart(landmarks_px), track.curves[:, 0])[0, 1])
+
+
+def speak(
+    model: NanoModel, settings: Settings, track: Track, reference: FaceReference, *, seed: int, prompt: str = ""
+) -> NDArray[np.float32]:
+    """The landmarks of `reference` while it says `track`, in pixels [F, 468, 3], one per frame of the track."""
     latents = denoise(
         model.transformer,
-        encode_conditions(model, reference, track.wave, len(true)),
+        encode_conditions(model, reference, track.wave, len(track.curves), prompt=prompt),
         settings,
         window_latent_frames=model.window_latent_frames,
         seed=seed,
         watch=lambda done, clean: None,
     )
-    landmarks = model.autoencoder.decode_motion(latents, reference).landmarks_px[: len(true)]
-    aperture = (landmarks[:, _LOWER, 1] - landmarks[:, _UPPER, 1]).mean(1)
-    return float(np.corrcoef(aperture, true)[0, 1])
+    return model.autoencoder.decode_motion(latents, reference).landmarks_px[: len(track.curves)]
+
+
+def lips_apart(landmarks_px: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How far the inner lips are apart in the picture, mean of their three middle pairs, in pixels: [F]."""
+    return np.asarray((landmarks_px[:, _LOWER, 1] - landmarks_px[:, _UPPER, 1]).mean(1), np.float64)
 
 
 def synthetic_reference(model: NanoModel, seed: int) -> FaceReference:
