@@ -1,13 +1,15 @@
 """The denoising loop: from noise to a clip's latents, one scheduler step for the whole clip at a time.
 
-    for every tau:  v = sum of guidance coefficient times branch, each branch blended over its windows
+    for every tau:  v = sum over branches and windows of guidance coefficient · blend weight · prediction
                     x <- scheduler step along v
 
-No files, no settings but those of sampling, guidance and attention; knows nothing about faces, audio or prompts.
+x and v are float32 whatever the transformer computes in, and v is summed as predictions come, so that a long clip costs
+a few times its latents. No files, no settings but those of sampling, guidance and attention; knows nothing about faces,
+audio or prompts.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -15,8 +17,8 @@ from torch import Tensor, nn
 
 from engine.errors import StopEarly
 from engine.sampling.forwards import Conditions, Forwards, Moment
-from engine.sampling.guidance import UNCONDITIONAL, coefficients, guide
-from engine.sampling.long_video import Window, blend, blend_weights, left_weights, plan_windows
+from engine.sampling.guidance import UNCONDITIONAL, coefficients
+from engine.sampling.long_video import Window, add_window, blend_weights, left_weights, plan_windows
 from engine.sampling.phase_negative import boosts
 from engine.sampling.phda import modal_weights
 from engine.sampling.schedulers import make_scheduler
@@ -46,11 +48,24 @@ class Stretch:
     start: int
     stop: int
 
+    def known(self, known: Tensor) -> Tensor:
+        """The clip's mask and masked latents [1, 20, T, h, w] with every frame outside the stretch known."""
+        channels = known.shape[1] - self.latents.shape[1]
+        finished = torch.cat([torch.ones_like(known[:, :channels]), self.latents.to(known)], dim=1)
+        return torch.where(self._outside(known), finished, known)
+
     def keep(self, x: Tensor, noise: Tensor, sigma: float) -> Tensor:
         """`x` with everything outside the stretch at its finished values, at noise level `sigma`."""
-        outside = torch.ones(x.shape[2], dtype=torch.bool)
+        return torch.where(self._outside(x), (1 - sigma) * self.latents.to(x) + sigma * noise, x)
+
+    def touched(self, windows: list[Window]) -> list[Window]:
+        """The windows that hold a part of the stretch: no other need be computed."""
+        return [window for window in windows if window.start < self.stop and self.start < window.stop]
+
+    def _outside(self, like: Tensor) -> Tensor:
+        outside = torch.ones(like.shape[2], dtype=torch.bool, device=like.device)
         outside[self.start : self.stop] = False
-        return torch.where(outside[:, None, None].to(x.device), (1 - sigma) * self.latents + sigma * noise, x)
+        return outside[:, None, None]
 
 
 @torch.inference_mode()
@@ -70,12 +85,16 @@ def denoise(
     """Integrate the guided flow of the whole clip; returns its latents [1, 16, T, h, w].
 
     `seed` draws the noise on the CPU, so that a seed means the same clip on every device. `live` is asked at the
-    beginning of every step for the settings that may change. With a `stretch` its neighbours are known and kept.
+    beginning of every step for the settings that may change. With a `stretch` its neighbours are known to the model,
+    through the task mask, and kept.
     """
     video = settings.long_video
+    if stretch:
+        clip = replace(clip, known=stretch.known(clip.known))
     noise = _noise(clip, seed)
     length = video.window_latent_frames or window_latent_frames
     windows = plan_windows(clip.first_content, noise.shape[2], length, min(video.overlap_latent_frames, length - 1))
+    windows = stretch.touched(windows) if stretch else windows
 
     def integrate(windows: list[Window], noise: Tensor, watch: Watch, keeper: StepKeeper | None) -> Tensor:
         with step_cache(transformer, settings.cache, settings.sampling.steps) as cache:
@@ -85,13 +104,11 @@ def denoise(
             asked = live or (lambda step: settings.live)
             return _integrate(forwards, settings, live=asked, watch=watch, keeper=keeper, stretch=stretch)
 
-    if video.mode != "off":
+    if video.mode != "off" or stretch:
         x = integrate(windows, noise, watch, keeper)
     else:
-        x = _cross_faded(
-            windows, integrate, watch, [_noise(clip, seed + 7919 * index) for index in range(len(windows))]
-        )
-    return x if clip.reference is None else torch.cat([clip.reference, x[:, :, 1:]], dim=2)
+        x = _cross_faded(windows, integrate, watch, lambda index: _noise(clip, seed + 7919 * index))
+    return x if clip.reference is None else torch.cat([clip.reference.to(x), x[:, :, 1:]], dim=2)
 
 
 def _integrate(
@@ -105,11 +122,12 @@ def _integrate(
 ) -> Tensor:
     """The loop itself, over `forwards.windows`."""
     steps, noise, windows = settings.sampling.steps, forwards.noise, list(forwards.windows)
-    blended = blend_weights(windows)
-    weights_of = {UNCONDITIONAL: left_weights(windows)} if settings.long_video.mode == "paper" else {}
+    blended = dict(zip(windows, blend_weights(windows), strict=True))
+    left = dict(zip(windows, left_weights(windows), strict=True))
+    is_paper = settings.long_video.mode == "paper"
     scheduler: Any = make_scheduler(settings.sampling.solver, settings.sampling.shift, steps)
     kept = keeper.load(scheduler) if keeper else None
-    done, x = kept or (0, noise)
+    done, x = (kept[0], kept[1].to(noise, copy=True)) if kept else (0, noise)
     ends = False
     for step, tau in list(enumerate(scheduler.timesteps))[done:]:
         now, sigma = live(step), float(scheduler.sigmas[step])
@@ -125,56 +143,42 @@ def _integrate(
             except StopEarly:
                 ends = True
 
-        branches = forwards.predict(list(scales), moment, report)
-        joined = {
-            name: _join(prediction, windows, weights_of.get(name, blended), forwards.clip)
-            for name, prediction in branches.items()
-        }
-        velocity = _placed(guide(scales, joined), windows, x)
+        velocity = torch.zeros_like(x)
+        for branch, window, prediction in forwards.predict(list(scales), moment, report):
+            weights = left if is_paper and branch == UNCONDITIONAL else blended
+            slot = prediction.shape[1] - (window.stop - window.start)
+            add_window(velocity, prediction[:, slot:], window, scales[branch] * weights[window])
+            if slot and window == windows[0]:
+                velocity[0, :, :1] += scales[branch] * prediction[:, :1]
         clean = x - sigma * velocity
         try:
             watch(step + 1, clean)
         except StopEarly:
             ends = True
         if ends:
-            return clean
+            return stretch.keep(clean, noise, 0.0) if stretch else clean
         x = scheduler.step(velocity, tau, x, return_dict=False)[0]
         if keeper:
             keeper.save(step + 1, x, scheduler)
     return stretch.keep(x, noise, 0.0) if stretch else x
 
 
-def _join(predictions: Tensor, windows: list[Window], weights: Tensor, clip: Conditions) -> Tensor:
-    """A branch's velocity over its windows; the first one's slot, where there is one, is latent 0."""
-    if clip.reference is None:
-        return blend(predictions, windows, weights)
-    return torch.cat([predictions[:1, :, :1], blend(predictions[:, :, 1:], windows, weights)], dim=2)
-
-
-def _placed(velocity: Tensor, windows: list[Window], x: Tensor) -> Tensor:
-    """`velocity` at its place among the frames of `x`, where the windows do not cover all of it."""
-    if velocity.shape[2] == x.shape[2]:
-        return velocity
-    whole = torch.zeros_like(x)
-    covered = windows[-1].stop - windows[0].start
-    whole[:, :, windows[0].start : windows[-1].stop] = velocity[:, :, velocity.shape[2] - covered :]
-    return whole
-
-
-def _cross_faded(windows: list[Window], integrate: Callable[..., Tensor], watch: Watch, noises: list[Tensor]) -> Tensor:
+def _cross_faded(
+    windows: list[Window], integrate: Callable[..., Tensor], watch: Watch, noise_of: Callable[[int], Tensor]
+) -> Tensor:
     """Long Video CFG off: every window from its own noise to its own end, cross-faded afterwards. The ablation."""
-    ends = []
-    for index, (window, noise) in enumerate(zip(windows, noises, strict=True)):
+    faded = torch.zeros_like(noise_of(0))
+    for index, (window, weights) in enumerate(zip(windows, blend_weights(windows), strict=True)):
 
         def part(done: float, clean: Tensor | None, index: int = index) -> None:
             watch((index + done) / len(windows), clean)
 
-        ends.append(integrate([window], noise, part, None)[:, :, window.start : window.stop])
-    faded = blend(torch.cat(ends), windows, blend_weights(windows))
-    return torch.cat([noises[0][:, :, : windows[0].start], faded], dim=2)
+        end = integrate([window], noise_of(index), part, None)
+        add_window(faded, end[0, :, window.start : window.stop], window, weights)
+    return faded
 
 
 def _noise(clip: Conditions, seed: int) -> Tensor:
     channels, frames, height, width = clip.known.shape[1] - 4, *clip.known.shape[2:]
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(1, channels, frames, height, width, generator=generator).to(clip.known)
+    return torch.randn(1, channels, frames, height, width, generator=generator).to(clip.known.device)

@@ -10,9 +10,6 @@ coefficient times branch, so that a branch whose coefficient is zero need not be
 
 import math
 
-import torch
-from torch import Tensor
-
 from engine.settings import GuidanceSettings
 
 BRANCHES = UNCONDITIONAL, WORDS_ONLY, AUDIBLE = "u", "t", "ta"
@@ -43,8 +40,3 @@ def coefficients(settings: GuidanceSettings, step: int, num_steps: int) -> dict[
     text, audio = scales(settings, step, num_steps)
     every = dict(zip(BRANCHES, (1.0 - text, text - audio, audio), strict=True))
     return {name: value for name, value in every.items() if value != 0.0}
-
-
-def guide(weights: dict[str, float], predictions: dict[str, Tensor]) -> Tensor:
-    """The guided prediction: the sum of coefficient times prediction, over tensors of one shape."""
-    return torch.stack([weight * predictions[name] for name, weight in weights.items()]).sum(dim=0)

@@ -71,7 +71,19 @@ def test_what_is_kept_is_not_computed_again(transformer):
         run(transformer, given, cached=cache.rows(["a", "b", "b"], ["p"] * 3, ["x", "y", "z"]))
     for hook in hooks:
         hook.remove()
-    assert sorted(calls) == sorted(watched)
+    assert sorted(calls) == sorted(name for name in watched for _ in range(3 if name.endswith("to_k_audio") else 1))
+
+
+def test_a_voice_beyond_the_limit_is_computed_anew_and_the_output_stays(transformer):
+    given = inputs(transformer)
+    names = (["a", "b", "c"], ["p"] * 3, ["x", "y", "z"])
+    for limit in (0, 3000, 10**9):
+        cache = ConditionCache(audio_limit_bytes=limit)
+        for _ in range(2):
+            torch.testing.assert_close(run(transformer, given, cached=cache.rows(*names)), run(transformer, given))
+        kept = [part for (_, modality, _), parts in cache._kept.items() for part in parts if modality == "audio"]
+        assert sum(part.numel() * part.element_size() for part in kept) <= limit
+        assert bool(kept) == (limit > 0)
 
 
 def test_another_name_is_another_condition_and_a_forgotten_one_is_computed_anew(transformer):

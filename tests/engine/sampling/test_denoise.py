@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from engine.errors import Cancelled
 from engine.model.transformer import EchoMimicTransformer3DModel
-from engine.sampling.denoise import Conditions, denoise
+from engine.sampling.denoise import Conditions, Stretch, denoise
 from engine.sampling.phase_negative import NegativeText
+from engine.sampling.resume import STATE_FILE, ClipKeeper
 from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
-from engine.settings import GuidanceSettings, PhDASettings, SamplingSettings, Settings
+from engine.settings import GuidanceSettings, LongVideoSettings, PhDASettings, SamplingSettings, Settings
 
 WINDOW = 16
 
@@ -143,18 +144,20 @@ def test_a_later_window_sees_the_reference_out_of_time_at_the_same_noise_level()
 
     class Witness(StraightFlow):
         def forward(self, hidden_states: Tensor, timestep: Tensor, *args, **kwargs):
-            seen.append((hidden_states.clone(), timestep))
+            seen.extend((row.clone(), float(tau)) for row, tau in zip(hidden_states, timestep, strict=True))
             return super().forward(hidden_states, timestep, *args, **kwargs)
 
     clip = conditions(30)
     denoise(Witness(), clip, settings(2), window_latent_frames=WINDOW, seed=3, watch=ignore)
     noise = torch.randn(1, 16, 30, 4, 4, generator=torch.Generator().manual_seed(3))
-    for hidden_states, timestep in seen:
-        sigma = float(timestep[0]) / 1000
-        assert hidden_states[:, 16:20, 0, 0, 0].tolist() == [[1, 1, 1, 1], [1, 0, 0, 0], [1, 0, 0, 0]]
-        expected = (1 - sigma) * clip.reference[0] + sigma * noise[0, :, :1]
-        torch.testing.assert_close(hidden_states[1, :16, :1], expected)
-        assert (hidden_states[:, 16:20, 1:] == 0).all()
+    marks = [row[16:20, 0, 0, 0].tolist() for row, _ in seen]
+    assert marks.count([1, 1, 1, 1]) == 2 and marks.count([1, 0, 0, 0]) == 4
+    for (row, tau), mark in zip(seen, marks, strict=True):
+        sigma = tau / 1000
+        if mark == [1, 0, 0, 0]:
+            expected = (1 - sigma) * clip.reference[0] + sigma * noise[0, :, :1]
+            torch.testing.assert_close(row[:16, :1], expected)
+        assert (row[16:20, 1:] == 0).all()
 
 
 def test_the_watcher_hears_of_every_forward_and_can_stop_the_clip(transformer: nn.Module):
@@ -179,3 +182,79 @@ def test_forwards_side_by_side_give_the_same_clip(transformer: nn.Module):
         )
 
     torch.testing.assert_close(run(1), run(3), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("solver", ["euler", "unipc", "dpm++"])
+def test_a_stretch_is_made_anew_alone_and_its_neighbours_are_known(transformer: nn.Module, solver: str):
+    clip, seen = conditions(60), []
+
+    def witness(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        seen.append(inputs[0][:, 16:20, 1:, 0, 0].clone())
+
+    def run(seed: int, stretch: Stretch | None = None) -> Tensor:
+        chosen = settings(3, solver, audio=2.0)
+        return denoise(transformer, clip, chosen, window_latent_frames=WINDOW, seed=seed, watch=ignore, stretch=stretch)
+
+    finished = run(1)
+    hook = transformer.register_forward_pre_hook(witness)
+    again = run(2, Stretch(finished, 20, 26))
+    hook.remove()
+    changed = (again - finished).abs().amax(dim=(0, 1, 3, 4)) > 0
+    assert changed.nonzero().flatten().tolist() == [*range(20, 26)]
+    assert (changed[20:26]).all()
+    # Every window that is computed holds known neighbours (1111) and the unknown stretch (0000), nothing else.
+    assert seen and all(set(rows.flatten().tolist()) == {0.0, 1.0} for rows in seen)
+    assert max(rows.shape[2] for rows in seen) <= WINDOW
+
+
+@pytest.mark.parametrize("solver", ["euler", "unipc", "dpm++"])
+def test_a_killed_clip_goes_on_from_its_last_finished_step(transformer: nn.Module, tmp_path, solver: str):
+    class Killed(Exception):
+        pass
+
+    chosen, clip, heard = settings(5, solver, text=2.0, audio=3.0), conditions(40), []
+
+    def run(folder, kill_at: float = 9.0, clip_id: str = "a") -> Tensor:
+        def watch(done: float, clean: Tensor | None) -> None:
+            heard.append(done)
+            if done > kill_at:
+                raise Killed
+
+        keeper = ClipKeeper(folder, clip_id)
+        return denoise(transformer, clip, chosen, window_latent_frames=WINDOW, seed=4, watch=watch, keeper=keeper)
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", kill_at=3.2)
+    heard.clear()
+    torch.testing.assert_close(run(tmp_path / "killed"), whole, atol=0, rtol=0)
+    assert heard[0] > 3, "the finished steps must not be done again"
+    heard.clear()
+    run(tmp_path / "killed", clip_id="another clip")
+    assert heard[0] < 1, "another clip finds nothing"
+
+
+def test_a_state_that_was_cut_off_is_no_state(tmp_path):
+    keeper = ClipKeeper(tmp_path, "a")
+    (tmp_path / STATE_FILE).write_bytes(b"half")
+    assert keeper.load(None) is None
+
+
+@pytest.mark.parametrize("mode", ["all", "paper", "off"])
+def test_every_mode_makes_the_same_of_a_clip_of_one_window(transformer: nn.Module, mode: str):
+    def run(mode: str) -> Tensor:
+        chosen = settings(2, text=2.0, audio=3.0).model_copy(update={"long_video": LongVideoSettings(mode=mode)})
+        return denoise(transformer, conditions(12), chosen, window_latent_frames=WINDOW, seed=0, watch=ignore)
+
+    torch.testing.assert_close(run(mode), run("all"), atol=1e-5, rtol=1e-5)
+
+
+def test_paper_blends_what_is_conditional_and_takes_the_rest_from_the_left(transformer: nn.Module):
+    """With text guidance off the unconditional branch is not read, and Eq. 4 is the default."""
+
+    def run(mode: str, text: float) -> Tensor:
+        chosen = settings(2, text=text, audio=3.0).model_copy(update={"long_video": LongVideoSettings(mode=mode)})
+        return denoise(transformer, conditions(40), chosen, window_latent_frames=WINDOW, seed=0, watch=ignore)
+
+    torch.testing.assert_close(run("paper", 1.0), run("all", 1.0), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(run("paper", 3.0), run("all", 3.0), atol=1e-3)
