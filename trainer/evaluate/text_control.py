@@ -166,17 +166,14 @@ def held_out_text_control(
 
     Raises UserError where the programs that speak are not installed.
     """
-    said = (
-        list(held_out_tracks(HELD_OUT_SPLITS, max(map(len, PROMPTS.values())) * seeds, CLIP_S))
-        if tracks is None
-        else tracks
-    )
+    if tracks is None:
+        tracks = list(held_out_tracks(HELD_OUT_SPLITS, max(map(len, PROMPTS.values())) * seeds, CLIP_S))
 
     def motion(number: int, prompt: str) -> HeadMotion:
         reference = synthetic_reference(model, number)
-        return HeadMotion.of(
-            model.autoencoder, speak(model, settings, said[number % len(said)], reference, number, prompt), reference
-        )
+        said = tracks[number % len(tracks)]
+        landmarks_px = speak(model, settings, said, reference, seed=number, prompt=prompt)
+        return HeadMotion.of(model.autoencoder, landmarks_px, reference)
 
     recognised = {
         idea: sum(RULES[idea](motion(number, prompts[number % len(prompts)])) for number in range(len(prompts) * seeds))
