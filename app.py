@@ -216,7 +216,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=_port, default=7860, help="port to listen on (default: 7860)")
     parser.add_argument("--model", default="nano", help="a model's name or its folder (default: nano)")
     parser.add_argument("--data", type=Path, help="folder for jobs and videos (default: the user's data folder)")
-    parser.add_argument("--auth", type=_login, metavar="USER:PASSWORD", help="ask for this login")
+    parser.add_argument(
+        "--auth",
+        type=_login,
+        metavar="USER:PASSWORD",
+        action="append",
+        help="ask for this login; give it again for more, the first leads",
+    )
+    parser.add_argument("--labels", metavar="URL", help="PostgreSQL database for labels (default: in the data folder)")
     parser.add_argument("--jobs-each", type=_positive, help="jobs that one visitor may have waiting (default: any)")
     parser.add_argument("--jobs", type=_positive, help="jobs that may be waiting in all (default: any)")
     parser.add_argument(
@@ -268,6 +275,7 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
         from studio.ui import build_page, launch_options
     from studio.examples import find_examples
     from studio.jobs import JobStore
+    from studio.review.desk import ReviewDesk
     from studio.service import Limits, Studio
     from studio.worker import Worker
 
@@ -279,7 +287,8 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
         print(f"Interrupted by the last stop: {left} job(s); the page offers to run them again.")
     limits = Limits(options.jobs_each, options.jobs, options.keep_hours and options.keep_hours * 3600.0)
     studio = Studio(ports, store, Worker(store, ports), options.model, limits)
-    page = build_page(studio, find_examples(EXAMPLES_FOLDER))
+    review = ReviewDesk(studio, options.labels)
+    page = build_page(studio, find_examples(EXAMPLES_FOLDER), review)
     page.launch(
         server_name=options.host,
         server_port=options.port,
@@ -287,11 +296,12 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
         share=options.share,
         prevent_thread_lock=True,
         quiet=not options.share,
-        **launch_options(studio),
+        **launch_options(studio, review),
     )
     print(f"EchoMimic Studio: {page.local_url} (Ctrl-C stops it; jobs and videos are in {folder})", flush=True)
     threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
     studio.worker.start()
+    review.start()
     if limits.keep_s is not None:
         threading.Thread(target=_clean, args=(store, limits.keep_s), name="clean", daemon=True).start()
     page.block_thread()

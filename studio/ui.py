@@ -14,11 +14,14 @@ from starlette.middleware import Middleware
 from engine.variants import TASK_INFO, TASKS, Task
 from studio import views
 from studio.examples import Examples
+from studio.review.desk import ReviewDesk
+from studio.review.routes import ReviewRoutes
 from studio.service import Studio
 from studio.tabs.endpoints import add_endpoint
 from studio.tabs.events import QUIET, Updates
 from studio.tabs.generate import TASK_TITLES, Workspace
 from studio.tabs.library import LibraryTab
+from studio.tabs.review import REVIEW_CSS_PATH, ReviewTab
 from studio.theme import CSS_PATH, FAVICON_PATH, make_theme
 from studio.visitors import VisitorGate, owner_of
 from studio.words import ENGLISH, I18N, LANGUAGE, label, tr
@@ -32,7 +35,7 @@ SCRIPTS = sorted((Path(__file__).parent / "page").glob("*.js"), key=lambda path:
 """What runs in the browser; picture.js makes the name that the others share."""
 
 
-def build_page(studio: Studio, examples: Examples) -> gr.Blocks:
+def build_page(studio: Studio, examples: Examples, review: ReviewDesk) -> gr.Blocks:
     """The whole page, ready to launch."""
     gr.set_static_paths([str(path) for path in (*examples.portraits, *examples.voices)])
     upload_age_s = min(DAY_S, int(studio.limits.keep_s or DAY_S))
@@ -47,6 +50,8 @@ def build_page(studio: Studio, examples: Examples) -> gr.Blocks:
                     views.said(partial(_task_caption, task))
             with gr.Tab(label("Library"), id="library") as library_tab:
                 library = LibraryTab(studio)
+            with gr.Tab(label("Review"), id="review") as review_tab:
+                ReviewTab(review)
         workspace = Workspace(studio, examples, tabs)
         for task, tab in task_tabs.items():
             tab.select(
@@ -56,7 +61,8 @@ def build_page(studio: Studio, examples: Examples) -> gr.Blocks:
                 **QUIET,
             )
         hide = {workspace.columns: gr.Row(visible=False)}
-        library_tab.select(lambda: hide, None, [workspace.columns], **QUIET)
+        for tab in (library_tab, review_tab):
+            tab.select(lambda: hide, None, [workspace.columns], **QUIET)
         _connect_library(page, library_tab, library, workspace)
         for task in TASKS:
             add_endpoint(task, studio)
@@ -68,18 +74,19 @@ def _task_caption(task: Task) -> str:
     return f"<p class='em-caption'>{tr(TASK_INFO[task].description)}</p>"
 
 
-def launch_options(studio: Studio) -> dict[str, Any]:
+def launch_options(studio: Studio, review: ReviewDesk) -> dict[str, Any]:
     """What every launch of the page needs, wherever it runs; the host, port and logins are the caller's."""
+    routes = ReviewRoutes(review.store, review.clips, review.collector.waiting).mount()
     gate = Middleware(VisitorGate, store=studio.store, uploads=Path(get_upload_folder()))
     return {
         "theme": make_theme(),
-        "css_paths": CSS_PATH,
+        "css_paths": [CSS_PATH, REVIEW_CSS_PATH],
         "favicon_path": FAVICON_PATH,
         "head": f"<script>{''.join(path.read_text(encoding='utf-8') for path in SCRIPTS)}</script>",
         "i18n": I18N,
         # Lets a job's inputs be copied back into the form; the gate keeps the folder from being served.
         "allowed_paths": [str(studio.store.files)],
-        "app_kwargs": {"middleware": [gate]},
+        "app_kwargs": {"middleware": [gate], "routes": [routes]},
         "max_file_size": MAX_UPLOAD,
         "footer_links": ["api", "settings"],
         "run_history": False,

@@ -193,6 +193,7 @@ def serve(folder: Path, examples: Path, port: int, pause_s: float) -> None:
     """Run the real page on the small engine until killed; the arguments of `python -m` in this order."""
     from studio.examples import find_examples
     from studio.jobs import JobStore
+    from studio.review.desk import ReviewDesk
     from studio.service import Studio
     from studio.stubs import no_stub_files
     from studio.worker import Worker
@@ -204,9 +205,11 @@ def serve(folder: Path, examples: Path, port: int, pause_s: float) -> None:
     store.recover()
     ports = SmallEngine(pause_s).ports()
     studio = Studio(ports, store, Worker(store, ports), "nano")
-    page = build_page(studio, find_examples(examples))
+    review = ReviewDesk(studio)
+    page = build_page(studio, find_examples(examples), review)
     studio.worker.start()
-    page.launch(server_name="127.0.0.1", server_port=port, **launch_options(studio))
+    review.start()
+    page.launch(server_name="127.0.0.1", server_port=port, **launch_options(studio, review))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,202 @@
+"""The review tab over plain HTTP: quick enough for key after key, and nothing is acknowledged before it is kept.
+
+The page sends what it has not had acknowledged, in order and with its own ids, as often as it takes; what it gets back
+is the ids that are kept and the clips that come next. Requests that change something must be JSON, which no other
+site's page can send for a visitor.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import wraps
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from engine.errors import UserError
+from studio.review.agreement import agreement_of
+from studio.review.annotators import Annotator, annotator_of, lead_of
+from studio.review.clips import ClipFolder
+from studio.review.export import label_studio_config, label_studio_json, negatives, preferences_csv
+from studio.review.labels import is_swapped, read_key_press
+from studio.review.preferences import preferences_of
+from studio.review.queue import upcoming
+from studio.review.rows import ItemRow
+from studio.review.store import Batch, Clip, ReviewStore
+from studio.review.words import WORDS
+from studio.words import CHINESE, LANGUAGE, tr
+
+PREFIX = "/review"
+MOST_EVENTS = 200
+CLIP_AGE_S = 24 * 60 * 60
+"""Clips never change, so the browser keeps what it loaded ahead."""
+Endpoint = Callable[[Request], Response]
+
+
+class ReviewRoutes:
+    """The endpoints on a store and its clips."""
+
+    def __init__(self, store: ReviewStore, clips: ClipFolder, waiting: Callable[[int], int] = lambda batch: 0) -> None:
+        self._store = store
+        self._clips = clips
+        self._waiting = waiting
+
+    def mount(self) -> Mount:
+        """The routes below `PREFIX`, for the page's server."""
+        said = self._said
+        return Mount(
+            PREFIX,
+            routes=[
+                Route("/setup", said(self.setup)),
+                Route("/queue/{batch:int}", said(self.queue)),
+                Route("/keys/{batch:int}", self.keys, methods=["POST"]),
+                Route("/clips/{clip}", said(self.clip)),
+                Route("/agreement/{batch:int}", said(self.agreement)),
+                Route("/export/{format}", said(self.export)),
+            ],
+        )
+
+    def setup(self, request: Request) -> Response:
+        """Who is asking, the issues, the words in their language, and the batches."""
+        annotator = annotator_of(request)
+        issues = [issue.model_dump() for issue in self._store.issues.values()]
+        batches = [self._batch(batch) for batch in self._store.batches()]
+        return JSONResponse(
+            {
+                "annotator": asdict(annotator),
+                "issues": issues,
+                "batches": batches,
+                "words": {english: tr(english) for english in WORDS},
+                "chinese": LANGUAGE.get() == CHINESE,
+            }
+        )
+
+    def queue(self, request: Request) -> Response:
+        """The annotator's next items."""
+        annotator = annotator_of(request)
+        return JSONResponse(self._queue(annotator, request.path_params["batch"]))
+
+    async def keys(self, request: Request) -> Response:
+        """Keep key presses, each in a transaction of its own, in order; then the next items."""
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return PlainTextResponse("Send application/json", 415)
+        try:
+            values = await request.json()
+        except ValueError:
+            return _refused(UserError("What was sent is not JSON."))
+        return await run_in_threadpool(self._said_now, self._keep, request, values)
+
+    def clip(self, request: Request) -> Response:
+        """A clip's video."""
+        annotator_of(request)
+        clip_id = request.path_params["clip"].removesuffix(".mp4")
+        if not (len(clip_id) == 64 and clip_id.isalnum()) or not self._clips.video_of(clip_id).is_file():
+            return PlainTextResponse("Not found", 404)
+        headers = {"Cache-Control": f"private, max-age={CLIP_AGE_S}, immutable"}
+        return FileResponse(self._clips.video_of(clip_id), media_type="video/mp4", headers=headers)
+
+    def agreement(self, request: Request) -> Response:
+        """Agreement and progress, or preferences, of one batch, as the reader may know them."""
+        reader = annotator_of(request)
+        batch = self._store.batch(request.path_params["batch"])
+        database = self._store.database
+        found = agreement_of(database, batch.id, reader.name, self._store.issues)
+        said: dict[str, Any] = asdict(found) | {"confusion": found.confusion.tolist(), "kind": batch.kind}
+        said["waiting"] = self._waiting(batch.id)
+        if batch.kind == "pairs":
+            said["preferences"] = asdict(preferences_of(database, batch.id, reader.name))
+            if reader.lead:
+                said["sides"] = [batch.side_a, batch.side_b]
+        return JSONResponse(_without_nan(said))
+
+    def export(self, request: Request) -> Response:
+        """The labels as a file; for leads, since it holds everybody's answers."""
+        lead_of(request)
+        asked, issue = request.query_params.get("batch"), request.query_params.get("issue") or None
+        batch_id = int(asked) if asked and asked.isdecimal() else None
+        kind = request.path_params["format"]
+        if kind == "negatives.jsonl":
+            records = negatives(self._store, self._clips, batch_id, issue)
+            text = "".join(f"{record.model_dump_json()}\n" for record in records)
+        elif kind == "preferences.csv":
+            text = preferences_csv(self._store, batch_id)
+        elif kind == "label-studio.json":
+            text = label_studio_json(self._store, self._clips, batch_id)
+        elif kind == "label-studio.xml":
+            text = label_studio_config(self._store)
+        else:
+            return PlainTextResponse("Not found", 404)
+        headers = {"Content-Disposition": f'attachment; filename="{kind}"', "Cache-Control": "no-store"}
+        return PlainTextResponse(text, headers=headers)
+
+    def _keep(self, request: Request, values: Any) -> Response:
+        annotator = annotator_of(request)
+        batch_id = request.path_params["batch"]
+        if not isinstance(values, list) or len(values) > MOST_EVENTS:
+            raise UserError(f"Send a list of at most {MOST_EVENTS} key presses.", "events")
+        kept, refused = [], []
+        for each in values:
+            client_id = each.get("client_id") if isinstance(each, dict) else None
+            try:
+                self._store.press(annotator.name, batch_id, read_key_press(each))
+                kept.append(client_id)
+            except UserError as error:
+                refused.append({"client_id": client_id, "message": error.message})
+        return JSONResponse({"kept": kept, "refused": refused} | self._queue(annotator, batch_id))
+
+    def _queue(self, annotator: Annotator, batch_id: int) -> dict[str, Any]:
+        batch = self._store.batch(batch_id)
+        items = upcoming(self._store.database, annotator.name, batch_id)
+        return {"items": [self._item(annotator, batch, item) for item in items]}
+
+    def _item(self, annotator: Annotator, batch: Batch, item: ItemRow) -> dict[str, Any]:
+        """What the annotator may know about an item: its videos and what they have said, not how it was made."""
+        answer = self._store.answer(annotator.name, item.id)
+        clips = [self._clip(item.clip_id)]
+        if item.other_clip_id is not None:
+            clips.append(self._clip(item.other_clip_id))
+            if is_swapped(item.id, annotator.name):
+                clips.reverse()
+        return {"item": item.id, "kind": batch.kind, "clips": clips, "marks": answer.marks, "note": answer.note}
+
+    def _clip(self, clip_id: str) -> dict[str, Any]:
+        clip = self._store.clip(clip_id)
+        assert isinstance(clip, Clip)
+        size = {"width_px": clip.width_px, "height_px": clip.height_px}
+        return {"url": f"{PREFIX[1:]}/clips/{clip_id}.mp4", "frames": clip.num_frames, "fps": clip.fps, **size}
+
+    def _batch(self, batch: Batch) -> dict[str, Any]:
+        return {"id": batch.id, "title": batch.title, "kind": batch.kind, "waiting": self._waiting(batch.id)}
+
+    def _said(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint; a UserError is an answer."""
+
+        @wraps(endpoint)
+        def answer(request: Request) -> Response:
+            return self._said_now(endpoint, request)
+
+        return answer
+
+    @staticmethod
+    def _said_now(endpoint: Callable[..., Response], *arguments: Any) -> Response:
+        try:
+            return endpoint(*arguments)
+        except UserError as error:
+            return _refused(error)
+
+
+def _refused(error: UserError) -> Response:
+    code = 403 if error.field == "login" else 400
+    return JSONResponse({"error": error.message, "field": error.field}, code)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN: what cannot be said is null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(inside) for key, inside in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(inside) for inside in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,217 @@
+"""Closing the loop: train on the labels, watch the loss and the guards, then compare before and after, blind.
+
+Draws what `studio.review.training` reads from a run's files; the training itself is a program of its own.
+"""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from engine.errors import UserError
+from engine.variants import find_variant
+from studio import views
+from studio.review.annotators import lead_of
+from studio.review.desk import Candidates, NewBatch, ReviewDesk
+from studio.review.export import write_negatives
+from studio.review.training import LABELS_NAME, Training
+from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
+from studio.visitors import owner_of
+from studio.words import label, tr
+
+POLL_EVERY_S = 1.5
+ALL = 0
+GUARD_TIMES_BUDGET = 2.0
+HELD_OUT_SLACK = 0.03
+"""The trainer's own guards, drawn as lines."""
+WIDTH, HEIGHT = 320, 110
+STATE_WORDS = {"running": "Training", "done": "Finished", "failed": "Ended before its time", "stopped": "Stopped"}
+CHANGED = "() => window.dispatchEvent(new Event('em-review-changed'))"
+
+
+class TrainTab:
+    """Draws the tab where it is made; `show` says what is in it now."""
+
+    def __init__(self, desk: ReviewDesk) -> None:
+        self._desk = desk
+        with gr.Column(elem_classes="em-card"):
+            views.said(lambda: views.part_heading("Train on these labels", "a block of Negative-DPO"))
+            with gr.Row(elem_classes="em-settings"):
+                self._batch = gr.Dropdown(
+                    [(label("Every batch"), ALL)], value=ALL, label=label("Batch"), elem_id="train-batch"
+                )
+                issue = gr.Dropdown(
+                    [(label("Every issue"), ""), *((each.title, each.id) for each in desk.store.issues.values())],
+                    value="",
+                    label=label("Issue"),
+                    elem_id="train-issue",
+                )
+                model = gr.Textbox(desk.studio.model, label=label("Model that made the clips"), elem_id="train-model")
+                steps = gr.Number(300, label=label("Steps"), precision=0, minimum=1, elem_id="train-steps")
+                budget = gr.Slider(0.05, 1.0, 0.3, step=0.05, label=label("Forget budget"), elem_id="train-budget")
+            with gr.Row(elem_classes="em-line"):
+                train = gr.Button(label("Train on these labels"), variant="primary", elem_id="train")
+                self._stop = gr.Button(label("Stop the training"), visible=False, elem_id="train-stop")
+            self._failed = views.field_error("train")
+            self._card = views.drawn(elem_id="training")
+        with gr.Column(elem_classes="em-card", visible=False) as self._compare:
+            views.said(
+                lambda: views.part_heading("Before and after, blind", "give pictures and voices it has not seen")
+            )
+            with gr.Row(elem_classes="em-settings"):
+                images = gr.File(label=label("Pictures"), file_count="multiple", height=140, elem_id="compare-images")
+                voices = gr.File(label=label("Voices"), file_count="multiple", height=140, elem_id="compare-voices")
+                prompts = gr.Textbox("calm\nhappy\nnodding", label=label("Prompts, one a line"), lines=4)
+                seeds = gr.Number(2, label=label("Seeds"), precision=0, minimum=1)
+            compare = gr.Button(label("Make the pairs"), elem_id="compare")
+            self._said = views.drawn(visible=False, elem_id="compare-said")
+            self._compare_failed = views.field_error("compare")
+        timer = gr.Timer(POLL_EVERY_S, active=False)
+        self._timer = timer
+        inputs = [self._batch, issue, model, steps, budget]
+        train.click(self._start, inputs, self.outputs, **PAGE_ONLY)
+        self._stop.click(self._ask_to_stop, None, self.outputs, **PAGE_ONLY)
+        timer.tick(self.show, None, self.outputs, **QUIET)
+        made = compare.click(
+            self._make_pairs, [images, voices, prompts, seeds], [self._said, self._compare_failed], **PAGE_ONLY
+        )
+        made.then(None, None, None, js=CHANGED)
+
+    @property
+    def outputs(self) -> list[gr.blocks.Block]:
+        """Every component that `show` changes."""
+        return [self._batch, self._stop, self._failed, self._card, self._compare, self._timer]
+
+    def show(self) -> Updates:
+        """The latest training, and the batches to train on."""
+        latest = next(iter(self._desk.trainings.all()), None)
+        running = latest is not None and latest.state == "running"
+        batches = [(batch.title, batch.id) for batch in self._desk.store.batches() if batch.kind == "label"]
+        return {
+            self._batch: gr.update(choices=[(label("Every batch"), ALL), *batches]),
+            self._card: training_card(latest) if latest else "",
+            self._stop: gr.update(visible=running),
+            self._compare: gr.update(visible=latest is not None and not running and latest.model_folder is not None),
+            self._timer: gr.Timer(active=running),
+        }
+
+    def _start(self, request: gr.Request, *values: Any) -> Updates:
+        batch, issue, model, steps, budget = values
+        try:
+            lead_of(request.request)
+            folder = find_variant(model.strip()).folder
+            run = self._desk.trainings.prepare()
+            labels = run / LABELS_NAME
+            count = write_negatives(labels, self._desk.store, self._desk.clips, batch or None, issue or None)
+            if not count:
+                raise UserError("There are no labels to train on; label some clips first.", "train")
+            self._desk.trainings.start(
+                run, folder, issue or None, labels=count, steps=int(steps or 1), budget=float(budget)
+            )
+        except UserError as problem:
+            return {self._failed: error(problem.message)}
+        return self.show() | {self._failed: no_error()}
+
+    def _ask_to_stop(self, request: gr.Request) -> Updates:
+        try:
+            lead_of(request.request)
+        except UserError as problem:
+            return {self._failed: error(problem.message)}
+        for training in self._desk.trainings.all()[:1]:
+            self._desk.trainings.stop(training.name)
+        return self.show()
+
+    def _make_pairs(
+        self, request: gr.Request, images: list[str] | None, voices: list[str] | None, prompts: str, seeds: float | None
+    ) -> Updates:
+        try:
+            annotator = lead_of(request.request)
+            latest = next(iter(self._desk.trainings.all()), None)
+            if latest is None or latest.model_folder is None:
+                raise UserError("There is no trained model yet.", "compare")
+            batch = self._desk.compare(
+                NewBatch(annotator.name, tr("Before and after {name}", name=latest.name)),
+                owner_of(request),
+                (latest.model, str(latest.model_folder)),
+                read_candidates(images, voices, prompts, seeds),
+            )
+        except UserError as problem:
+            return {self._said: gr.update(visible=False), self._compare_failed: error(problem.message)}
+        count = self._desk.collector.waiting(batch.id) // 2
+        words = tr("{count} pairs are being made; they wait in Label under {title}.", count=count, title=batch.title)
+        return {self._said: gr.update(value=views.notice(words), visible=True), self._compare_failed: no_error()}
+
+
+def read_candidates(
+    images: Sequence[str] | None, voices: Sequence[str] | None, prompts: str, seeds: float | None
+) -> Candidates:
+    """What a form asks to be made."""
+    lines = [line.strip() for line in prompts.splitlines() if line.strip()]
+    return Candidates(
+        [Path(path) for path in images or ()], [Path(path) for path in voices or ()], lines, int(seeds or 1)
+    )
+
+
+def training_card(training: Training) -> str:
+    """How a training stands: its losses, its guards, its last words."""
+    rows = training.losses
+    step = rows[-1]["step"] + 1 if rows else 0
+    facts = tr(
+        "{state} · {name} · {labels} labels · step {step} of {steps}",
+        state=tr(STATE_WORDS[training.state]),
+        name=training.name,
+        labels=training.labels,
+        step=step,
+        steps=training.steps,
+    )
+    held = [row for row in rows if "held_out" in row]
+    charts = [
+        _chart(tr("Loss on real clips"), [("sft", _points(rows, "sft"))]),
+        _chart(tr("Loss on negatives"), [("ndpo", _points(rows, "ndpo"))]),
+        _chart(tr("Drift D/s"), [("drift", _points(rows, "drift"))], GUARD_TIMES_BUDGET * training.budget),
+        _chart(
+            tr("Held-out loss against the start"),
+            [("held-out", [(row["step"], row["held_out"] / row["held_out_at_start"]) for row in held])],
+            1 + HELD_OUT_SLACK,
+        ),
+    ]
+    log = f"<pre>{escape(training.log)}</pre>" if training.state != "running" and training.log else ""
+    stopped = (
+        views.notice(tr("A guard stopped it: {reason}", reason=training.stopped_by)) if training.stopped_by else ""
+    )
+    head = f"<p class='em-where em-training-{training.state}'>{escape(facts)}</p>"
+    return f"{head}{stopped}<div class='em-charts'>{''.join(charts)}</div>{log}"
+
+
+def _points(rows: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    return [(row["step"], row[name]) for row in rows if isinstance(row.get(name), int | float)]
+
+
+def _chart(title: str, lines: Sequence[tuple[str, list[tuple[float, float]]]], limit: float | None = None) -> str:
+    """A small plot over the steps; `limit` is a guard's dashed line."""
+    values = [value for _, points in lines for _, value in points]
+    if not values:
+        return f"<figure><figcaption>{escape(title)}</figcaption><svg viewBox='0 0 {WIDTH} {HEIGHT}'></svg></figure>"
+    bounds = [*values, *([limit] if limit is not None else [])]
+    low, high = min(bounds), max(bounds)
+    margin = 0.08 * (high - low) or 0.05 * abs(high) or 1.0
+    low, high = low - margin, high + margin
+    last = max(step for _, points in lines for step, _ in points) or 1
+
+    def y(value: float) -> float:
+        return round(HEIGHT * (high - value) / (high - low), 1)
+
+    drawn = "".join(
+        f"<polyline points='{' '.join(f'{WIDTH * step / last:.1f},{y(value)}' for step, value in points)}'/>"
+        for _, points in lines
+    )
+    guard = ""
+    if limit is not None:
+        guard = f"<line class='em-guard' x1='0' x2='{WIDTH}' y1='{y(limit)}' y2='{y(limit)}'/>"
+    now = f"<b>{values[-1]:.4g}</b>"
+    return (
+        f"<figure><figcaption>{escape(title)} {now}</figcaption>"
+        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' preserveAspectRatio='none'>{guard}{drawn}</svg></figure>"
+    )
