@@ -22,8 +22,9 @@ from engine.errors import UserError
 from engine.progress import ProgressCallback, ignore_progress
 from engine.records import GenerationRecord
 from engine.request import GenerationRequest
-from engine.variants import find_variant
+from engine.variants import NANO, find_variant
 from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
+from studio.spaces import surroundings
 from studio.zero_gpu import on_zero_gpu
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ POSTER_FRAME = 25
 PREVIEW_S = 1.0
 PREVIEW_SIDE_PX = 480
 CLEAN_EVERY_S = 600.0
+UPLOADS_KEPT_S = 24 * 3600.0
 log = logging.getLogger("echomimic")
 
 
@@ -51,6 +53,8 @@ class LocalEngine:
 
         self._model = model
         self._session = Session()
+        self._quick = Session()
+        """Nano once more, for previews and drafts, which do not wait for the job that runs."""
         self._readiness = Readiness(ready=False)
         self._warm = threading.Event()
 
@@ -63,6 +67,7 @@ class LocalEngine:
             view_voice=self.view_voice,
             readiness=lambda: self._readiness,
             preview=self.preview,
+            draft=self.draft,
             poster=poster,
         )
 
@@ -73,6 +78,7 @@ class LocalEngine:
 
             self._session.warm_up(self._model)
             self._readiness = Readiness(ready=True)
+            self._quick.warm_up(self._model if find_variant(self._model).is_nano else NANO.name)
         except UserError as error:
             self._readiness = Readiness(ready=False, failure=error.message)
         except Exception:  # a thread's error reaches nobody unless it is kept
@@ -147,8 +153,14 @@ class LocalEngine:
                 if path is not None:
                     small[field] = folder / f"{field}.png"
                     _write_small(path, small[field])
-            self.generate(request.model_copy(update=small))
+            self._warm.wait()
+            self._quick.generate(request.model_copy(update=small))
             return small["out"].read_bytes()
+
+    def draft(self, request: GenerationRequest) -> GenerationRecord:
+        """Nano's video of a request for it, beside whatever job runs. Raises UserError."""
+        self._warm.wait()
+        return self._quick.generate(request)
 
 
 def poster(video: Path) -> bytes:
@@ -212,10 +224,13 @@ class _OneLineParser(argparse.ArgumentParser):
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _OneLineParser(prog="app.py", description="EchoMimic Studio: the web page.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=_port, default=7860, help="port to listen on (default: 7860)")
+    around = surroundings()
+    parser.add_argument("--host", default=around.host, help=f"address to listen on (default: {around.host})")
+    parser.add_argument("--port", type=_port, default=around.port, help=f"port to listen on (default: {around.port})")
     parser.add_argument("--model", default="nano", help="a model's name or its folder (default: nano)")
-    parser.add_argument("--data", type=Path, help="folder for jobs and videos (default: the user's data folder)")
+    parser.add_argument(
+        "--data", type=Path, default=around.data, help="folder for jobs and videos (default: the user's data folder)"
+    )
     parser.add_argument(
         "--auth",
         type=_login,
@@ -224,10 +239,22 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="ask for this login; give it again for more, the first leads",
     )
     parser.add_argument("--labels", metavar="URL", help="PostgreSQL database for labels (default: in the data folder)")
-    parser.add_argument("--jobs-each", type=_positive, help="jobs that one visitor may have waiting (default: any)")
-    parser.add_argument("--jobs", type=_positive, help="jobs that may be waiting in all (default: any)")
+    limits = {"type": _positive, "metavar": "N"}
+    each, every, hours = (count or "any" for count in (around.jobs_each, around.jobs, around.keep_hours))
     parser.add_argument(
-        "--keep-hours", type=_positive, help="delete ended jobs and uploads after so long (default: no)"
+        "--jobs-each",
+        default=around.jobs_each,
+        help=f"jobs that one visitor may have waiting (default: {each})",
+        **limits,
+    )
+    parser.add_argument(
+        "--jobs", default=around.jobs, help=f"jobs that may be waiting in all (default: {every})", **limits
+    )
+    parser.add_argument(
+        "--keep-hours",
+        default=around.keep_hours,
+        help=f"delete ended jobs and uploads after so long (default: {hours})",
+        **limits,
     )
     parser.add_argument("--share", action="store_true", help="also open a public address through Gradio's relay")
     return parser.parse_args(arguments)
@@ -302,15 +329,24 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
     threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
     studio.worker.start()
     review.start()
-    if limits.keep_s is not None:
-        threading.Thread(target=_clean, args=(store, limits.keep_s), name="clean", daemon=True).start()
+    threading.Thread(target=_clean, args=(store, folder / "uploads", limits.keep_s), name="clean", daemon=True).start()
+    around = surroundings()
+    if around.labels_dataset and around.token:
+        from studio.label_backup import begin_backup
+
+        begin_backup(review.store.database, folder / "label-events", around.labels_dataset, around.token)
     page.block_thread()
 
 
-def _clean(store: "JobStore", age_s: float) -> None:
-    """Forget what ended longer ago than that, for as long as the process lives."""
+def _clean(store: "JobStore", uploads: Path, age_s: float | None) -> None:
+    """Forget what ended, and was uploaded, longer ago than that, for as long as the process lives.
+
+    Uploads go after a day at the latest: a job has copies of its own.
+    """
     while True:
-        store.delete_older_than(age_s)
+        if age_s is not None:
+            store.delete_older_than(age_s)
+        store.delete_uploads(uploads, min(age_s or UPLOADS_KEPT_S, UPLOADS_KEPT_S))
         time.sleep(CLEAN_EVERY_S)
 
 

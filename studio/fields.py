@@ -6,6 +6,7 @@ names that an API caller uses are the dotted names with underscores (`guidance.a
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -17,7 +18,7 @@ from pydantic.fields import FieldInfo
 from engine.request import flatten
 from engine.settings import Settings
 from engine.variants import Variant
-from studio.views import drawn, field_error
+from studio.views import field_error, said
 from studio.words import label, tr
 
 GENERAL = "General"
@@ -127,7 +128,7 @@ def draw_settings(variant: Variant, *, of: Callable[[SettingField], bool] = lamb
     fields = {field.name: field for field in all_fields(variant) if of(field)}
     form = SettingsForm(fields, {}, {}, {})
     for title, members in sections(list(fields.values())).items():
-        drawn(f"<h3 class='em-section'>{tr(title)}</h3>")
+        said(partial(_heading, title))
         with gr.Row(elem_classes="em-settings"):
             for field in members:
                 visible = field.name not in variant.inert_settings
@@ -135,6 +136,10 @@ def draw_settings(variant: Variant, *, of: Callable[[SettingField], bool] = lamb
                     form.inputs[field.name] = make_component(field)
                     form.errors[field.name] = field_error(f"setting-{field.parameter}")
     return form
+
+
+def _heading(title: str) -> str:
+    return f"<h3 class='em-section'>{tr(title)}</h3>"
 
 
 def _walk(section: BaseModel, prefix: str = "") -> Iterator[SettingField]:

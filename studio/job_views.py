@@ -46,7 +46,8 @@ def library_list(jobs: Sequence[Job]) -> str:
 
 def disk_use(jobs: int, bytes_used: int) -> str:
     """How much of the disk the visitor's jobs take."""
-    words = tr("{count} jobs, {size} on disk", count=jobs, size=human_size(bytes_used))
+    size = human_size(bytes_used)
+    words = tr("One job, {size} on disk" if jobs == 1 else "{count} jobs, {size} on disk", count=jobs, size=size)
     return f"<p class='em-caption' id='disk-use'>{words}</p>"
 
 

@@ -28,6 +28,7 @@ from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job, JobRow, State, Stop, T
 MEDIA_FIELDS = ("image", "last_image", "video", "audio", "lora")
 PREVIEW_NAME = "preview.webp"
 POSTER_NAME = "poster.jpg"
+DRAFT_NAME = "draft.mp4"
 LATENTS_NAME = "latents.safetensors"
 RESUME_NAME = "resume"
 
@@ -126,6 +127,11 @@ class JobStore:
         """The latest preview, an encoded WebP picture."""
         path = self.folder_of(job.id) / PREVIEW_NAME
         return path.read_bytes() if path.is_file() else None
+
+    def draft_of(self, job: Job) -> Path | None:
+        """Nano's draft of an unfinished job, once there is one."""
+        path = self.folder_of(job.id) / DRAFT_NAME
+        return path if job.unfinished and path.is_file() else None
 
     def bytes_used(self, owner: str) -> int:
         """What the owner's jobs take on disk."""
@@ -253,6 +259,18 @@ class JobStore:
         """Who uploaded what is in `folder`; nobody for what the studio put there itself."""
         with self._session() as session:
             return set(session.scalars(select(UploadRow.visitor).where(UploadRow.folder == folder)))
+
+    def delete_uploads(self, uploads: Path, age_s: float) -> int:
+        """Delete every upload folder in `uploads` in which nothing is younger than that. Returns how many."""
+        before_s, gone = time.time() - age_s, []
+        for folder in uploads.iterdir() if uploads.is_dir() else ():
+            newest_s = max((path.stat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)
+            if folder.is_dir() and newest_s < before_s:
+                shutil.rmtree(folder, ignore_errors=True)
+                gone.append(folder.name)
+        with self._session() as session:
+            session.execute(delete(UploadRow).where(UploadRow.folder.in_(gone)))
+        return len(gone)
 
     def close(self) -> None:
         """Let go of the database."""

@@ -90,5 +90,7 @@ class EnginePorts:
     readiness: Callable[[], Readiness]
     preview: Callable[[GenerationRequest, float], bytes]
     """About a second of the request's video from the given second on, small: an encoded mp4. Quick models only."""
+    draft: Callable[[GenerationRequest], GenerationRecord]
+    """Writes nano's video of a request for nano, beside whatever `generate` is doing."""
     poster: Callable[[Path], bytes]
     """One frame of a video, as a JPEG."""

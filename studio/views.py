@@ -86,18 +86,23 @@ def error_line(message: str) -> str:
     return f"<p role='alert'>{escape(message)}</p>"
 
 
-def portrait_card(view: PortraitView, chosen: Box | None = None) -> str:
-    """The picture with a frame around every face; the one that will speak is `chosen`, or else the first."""
+def portrait_card(view: PortraitView, chosen: Box | None = None, lips: Box | None = None) -> str:
+    """The picture with a frame around every face; the one that will speak is `chosen`, or else the first.
+
+    `lips` is the lower face where it was drawn by hand.
+    """
     found = tr("Face found") if len(view.faces) == 1 else tr("{count} faces found", count=len(view.faces))
     caption = f"<figcaption><span>{found}</span><span>{view.width_px} × {view.height_px} px</span></figcaption>"
-    return f"<figure class='em-portrait'>{_framed(view, chosen)}{caption}{notice(view.notice)}</figure>"
+    picture = _framed(view, chosen, lips, draws="face")
+    return f"<figure class='em-portrait'>{picture}{caption}{notice(view.notice)}</figure>"
 
 
-def film_card(view: FilmView) -> str:
+def film_card(view: FilmView, lips: Box | None = None) -> str:
     """A still of the film with the face that will speak and what of it will move."""
     facts = f"{clock(view.duration_s)} · {view.fps:g} fps · {view.still.width_px} × {view.still.height_px} px"
     caption = f"<figcaption><span>{tr('Lower face, to be moved')}</span><span>{facts}</span></figcaption>"
-    return f"<figure class='em-portrait'>{_framed(view.still, None)}{caption}{notice(view.still.notice)}</figure>"
+    picture = _framed(view.still, None, lips, draws="lips")
+    return f"<figure class='em-portrait'>{picture}{caption}{notice(view.still.notice)}</figure>"
 
 
 def voice_caption(view: VoiceView) -> str:
@@ -124,6 +129,13 @@ def player(url: str, poster_url: str, name: str, before_url: str | None = None) 
     )
     keep = f"<a class='em-download em-small' href='{escape(url)}' download='{escape(name)}'>{tr('Download')}</a>"
     return f"<div class='em-player'>{now}{before}</div><div class='em-line em-under'>{keep}{hold}</div>"
+
+
+def draft(url: str) -> str:
+    """Nano's draft, playing while another model works."""
+    words = tr("Nano's draft, while the chosen model works")
+    video = f"<video src='{escape(url)}' autoplay loop muted playsinline controls></video>"
+    return f"<figure class='em-draft'>{video}<figcaption>{words}</figcaption></figure>"
 
 
 def preview_picture(webp: bytes) -> str:
@@ -224,15 +236,18 @@ def _time_left(seconds: float | None) -> str:
     return tr("about {time} left", time=clock(seconds) if seconds >= 10 else f"{seconds:.0f} s")
 
 
-def _framed(view: PortraitView, chosen: Box | None) -> str:
+def _framed(view: PortraitView, chosen: Box | None, lips: Box | None, *, draws: str) -> str:
     source = f"data:{view.thumbnail_mime};base64,{base64.b64encode(view.thumbnail).decode()}"
     speaks = _nearest(view.faces, chosen) if chosen else 0
-    frames = "".join(_frame("face", box, chosen=index == speaks) for index, box in enumerate(view.faces))
+    lower = (*view.lip_boxes, *[None] * len(view.faces))
+    frames = "".join(
+        _frame("face", box, chosen=index == speaks, lips=lower[index]) for index, box in enumerate(view.faces)
+    )
     if chosen and not (view.faces and _same(view.faces[speaks], chosen)):
         frames = frames.replace(" em-chosen", "") + _frame("face", chosen, chosen=True)
-    frames += "".join(_frame("lips", box, chosen=False) for box in view.lip_boxes[speaks : speaks + 1])
+    frames += "".join(_frame("lips", box) for box in ([lips] if lips else view.lip_boxes[speaks : speaks + 1]))
     picture = f"<img src='{source}' alt='{tr('Your picture')}' draggable='false'>"
-    return f"<div class='em-picture'>{picture}{frames}</div>"
+    return f"<div class='em-picture' data-draws='{draws}'>{picture}{frames}</div>"
 
 
 def _nearest(boxes: Sequence[Box], wanted: Box) -> int:
@@ -244,14 +259,19 @@ def _same(box: Box, wanted: Box) -> bool:
     return all(abs(a - b) < 0.001 for a, b in zip(box, wanted, strict=True))
 
 
-def _frame(kind: str, box: Box, *, chosen: bool) -> str:
+def _frame(kind: str, box: Box, *, chosen: bool = False, lips: Box | None = None) -> str:
     x0, y0, x1, y1 = (100 * value for value in box)
     place = f"left:{x0:.2f}%;top:{y0:.2f}%;width:{x1 - x0:.2f}%;height:{y1 - y0:.2f}%"
-    able = (
-        f" data-box='{','.join(f'{value:.4f}' for value in box)}' tabindex='0' role='button'" if kind == "face" else ""
-    )
-    name = f" aria-label='{tr('This face speaks')}'" if able else ""
-    return f"<i class='em-{kind}{' em-chosen' if chosen else ''}' style='{place}'{able}{name}></i>"
+    able = ""
+    if kind == "face":
+        able = f" data-box='{_numbers(box)}' tabindex='0' role='button' aria-label='{tr('This face speaks')}'"
+    if lips:
+        able += f" data-lips='{_numbers(lips)}'"
+    return f"<i class='em-{kind}{' em-chosen' if chosen else ''}' style='{place}'{able}></i>"
+
+
+def _numbers(box: Box) -> str:
+    return ",".join(f"{value:.4f}" for value in box)
 
 
 def notice(words: str | None) -> str:

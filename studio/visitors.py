@@ -6,6 +6,7 @@ data folder but uploads, which only their uploader gets back. Who keeps no cooki
 for, under addresses that cannot be guessed.
 """
 
+import hashlib
 import json
 import re
 import secrets
@@ -19,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import FileResponse, PlainTextResponse
 
-from studio.jobs import POSTER_NAME, JobStore
+from studio.jobs import DRAFT_NAME, POSTER_NAME, JobStore
 from studio.words import LANGUAGE, preferred_language
 
 COOKIE = "echomimic-visitor"
@@ -38,6 +39,13 @@ def owner_of(request: gr.Request) -> str:
     """Whose jobs a page's request is about. Two people who log in through the same browser do not share jobs."""
     visitor = request.cookies.get(COOKIE) or f"{ANONYMOUS}{request.session_hash}"
     return f"{request.username or ''}:{visitor}"
+
+
+def caller_of(request: gr.Request) -> str:
+    """Who calls the API: everybody from one address shares a turn in the queue; results have addresses of their own."""
+    forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
+    address = forwarded or (request.client.host if request.client else "")
+    return f":api-{hashlib.sha256(address.encode()).hexdigest()[:24]}"
 
 
 def result_url(job_id: str, name: str) -> str:
@@ -70,7 +78,7 @@ class VisitorGate:
         elif path.endswith(UPLOAD_ROUTE) and scope["method"] == "POST" and visitor:
             await self._app(scope, receive, self._remember_upload(visitor, send))
         elif path == "/" and not visitor:
-            await self._app(scope, receive, _give_cookie(secure=scope["scheme"] == "https", send=send))
+            await self._app(scope, receive, _give_cookie(secure=_is_secure(scope, headers), send=send))
         else:
             await self._app(scope, receive, send)
 
@@ -79,7 +87,7 @@ class VisitorGate:
         job = self._store.find_any(job_id)
         owner = job.owner.partition(":")[2] if job else ""
         mine = owner == visitor if visitor else owner.startswith(ANONYMOUS)
-        if job is None or not mine or name not in (job.request["out"], POSTER_NAME):
+        if job is None or not mine or name not in (job.request["out"], POSTER_NAME, DRAFT_NAME):
             return PlainTextResponse("Not found", 404)
         file = self._store.folder_of(job_id) / name
         if not file.is_file():
@@ -112,6 +120,11 @@ class VisitorGate:
     def _note(self, paths: list[str], visitor: str) -> None:
         for path in paths:
             self._store.note_upload(Path(path).resolve().relative_to(self._uploads).parts[0], visitor)
+
+
+def _is_secure(scope: Message, headers: Headers) -> bool:
+    """Whether the browser came by https, be it to a proxy in front, as on Spaces."""
+    return scope["scheme"] == "https" or headers.get("x-forwarded-proto", "").startswith("https")
 
 
 def _give_cookie(*, secure: bool, send: Send) -> Send:

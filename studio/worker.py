@@ -13,6 +13,7 @@ from engine.errors import Cancelled, StopEarly, UserError
 from engine.progress import Progress, ProgressCallback
 from engine.records import GenerationRecord
 from engine.request import GenerationRequest
+from studio.drafts import begin_draft
 from studio.job_rows import Job
 from studio.jobs import LATENTS_NAME, POSTER_NAME, RESUME_NAME, JobStore
 from studio.live import LiveStore
@@ -80,6 +81,7 @@ class Worker:
         resume_folder = folder / RESUME_NAME
         resume_folder.mkdir(exist_ok=True)
         self.live.begin(job.id, request.settings.live)
+        begin_draft(self._store, self._ports, job, request)
         return self._ports.generate(
             request,
             self._watch(job),

@@ -1,16 +1,16 @@
 // Live tuning: PhDA weights over tau and the weights of both groups of negative prompts, with handles that drag.
 // Left is noisy and early (tau 1000), right is clean and late (tau 0); every scheduled step is a line.
 em.curves = (element, props, trigger, watch) => {
-  const WIDTH = 640, LEFT = 44, RIGHT = 14, TOP = 26, TALL = 120, GAP = 52, LOW = 74;
-  const SPAN = WIDTH - LEFT - RIGHT, PNG_TOP = TOP + TALL + GAP, BOTTOM = PNG_TOP + LOW;
+  const LEFT = 34, RIGHT = 14, TOP = 30, TALL = 120, GAP = 52, LOW = 74;
+  const PNG_TOP = TOP + TALL + GAP, BOTTOM = PNG_TOP + LOW;
   const MODALITIES = ["text", "image", "audio"];
-  let state = null, dragged = null, moved = {};
+  let state = null, dragged = null, moved = {}, width = 640;
 
-  const x = (tau) => LEFT + ((1000 - tau) / 1000) * SPAN;
+  const x = (tau) => LEFT + ((1000 - tau) / 1000) * (width - LEFT - RIGHT);
   const tauAt = (clientX) => {
     const area = element.querySelector("svg").getBoundingClientRect();
-    const inside = ((clientX - area.left) / area.width) * WIDTH;
-    return Math.round(Math.min(1000, Math.max(0, 1000 - ((inside - LEFT) / SPAN) * 1000)));
+    const inside = ((clientX - area.left) / area.width) * width;
+    return Math.round(Math.min(1000, Math.max(0, 1000 - ((inside - LEFT) / (width - LEFT - RIGHT)) * 1000)));
   };
   const yWeight = (weight) => TOP + TALL * (1 - (weight - 0.4) / 0.65);
   const yBoost = (boost) => PNG_TOP + LOW * (1 - (boost - 0.7) / 3.6);
@@ -61,13 +61,14 @@ em.curves = (element, props, trigger, watch) => {
   };
 
   const draw = () => {
+    width = element.clientWidth || width; // so that letters are as large on a phone
     const words = state.words;
     const focus = document.activeElement?.dataset?.name;
     const steps = state.taus.map((tau, step) => {
       return `<line class="em-step-line" data-step="${step}" x1="${x(tau)}" x2="${x(tau)}" y1="${TOP - 4}" y2="${BOTTOM + 4}"/>`;
     });
     const ticks = [1000, 800, 600, 400, 200, 0].map(
-      (tau) => `<text x="${x(tau)}" y="${BOTTOM + 20}" text-anchor="middle">${tau}</text>`,
+      (tau) => `<text data-tau="${tau}" x="${x(tau)}" y="${BOTTOM + 20}" text-anchor="middle">${tau}</text>`,
     );
     const scale = [[yWeight(1), "1"], [yWeight(0.5), "½"], [yBoost(1), "1"], [yBoost(4), "4"]].map(
       ([y, text]) => `<text x="${LEFT - 14}" y="${y + 4}" text-anchor="end">${text}</text>`,
@@ -77,7 +78,7 @@ em.curves = (element, props, trigger, watch) => {
       ["detail", words.detail_group, `τ < ${state.png.detail_below}`]];
     const note = (name) => state.notes[name === "detail" ? "png" : name] ?? "";
     element.querySelector(".em-curves").innerHTML =
-      `<svg viewBox="0 0 ${WIDTH} ${BOTTOM + 24}" class="${state.phda.enabled ? "" : "em-phda-off"} ${state.png.mode === "off" ? "em-png-off" : ""}">` +
+      `<svg viewBox="0 0 ${width} ${BOTTOM + 24}" class="${state.phda.enabled ? "" : "em-phda-off"} ${state.png.mode === "off" ? "em-png-off" : ""}">` +
       `<text class="em-plot-title" x="${LEFT}" y="14">${words.weights}</text>` +
       `<text class="em-plot-title" x="${LEFT}" y="${PNG_TOP - 10}">${words.negatives}</text>` +
       steps.join("") + ticks.join("") + scale.join("") +
@@ -154,5 +155,6 @@ em.curves = (element, props, trigger, watch) => {
     draw();
   };
   watch("value", take);
+  new ResizeObserver(() => state && !dragged && element.clientWidth !== width && draw()).observe(element);
   take();
 };

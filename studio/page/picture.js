@@ -25,18 +25,25 @@ em.drawBox = (cardId, kind, text) => {
 
 em.pictureCard = (element, trigger) => {
   let start = null;
+  const picture = () => element.querySelector(".em-picture");
+  // What a drag draws: what is chosen beside the picture, or else what the picture is for.
+  const kind = () =>
+    element.closest(".em-card").querySelector(".em-draws input:checked")?.value ?? picture().dataset.draws;
   const place = (event) => {
-    const area = element.querySelector(".em-picture").getBoundingClientRect();
+    const area = picture().getBoundingClientRect();
     const inside = (value) => Math.min(1, Math.max(0, value));
     return [inside((event.clientX - area.left) / area.width), inside((event.clientY - area.top) / area.height)];
   };
   const boxTo = (event) => {
     const [x, y] = place(event);
-    return [Math.min(start[0], x), Math.min(start[1], y), Math.max(start[0], x), Math.max(start[1], y)];
+    const box = [Math.min(start[0], x), Math.min(start[1], y), Math.max(start[0], x), Math.max(start[1], y)];
+    return box[2] - box[0] > 0.02 && box[3] - box[1] > 0.02 ? box : null;
   };
   const choose = (frame) => {
     for (const other of element.querySelectorAll(".em-face")) other.classList.toggle("em-chosen", other === frame);
-    trigger("choose", { box: frame.dataset.box.split(",").map(Number) });
+    const lips = picture().querySelector(".em-lips");
+    if (lips && frame.dataset.lips) em.placeBox(lips, frame.dataset.lips.split(",").map(Number));
+    trigger("choose", { kind: "face", box: frame.dataset.box.split(",").map(Number) });
   };
   element.addEventListener("pointerdown", (event) => {
     if (!event.target.closest(".em-picture") || event.button !== 0) return;
@@ -45,22 +52,20 @@ em.pictureCard = (element, trigger) => {
     element.setPointerCapture(event.pointerId);
   });
   element.addEventListener("pointermove", (event) => {
-    if (!start) return;
-    const box = boxTo(event);
-    if (box[2] - box[0] > 0.02 && box[3] - box[1] > 0.02)
-      em.placeBox(em.chosenFrame(element.querySelector(".em-picture"), "face"), box);
+    const box = start && boxTo(event);
+    if (box) em.placeBox(em.chosenFrame(picture(), kind()), box);
   });
   element.addEventListener("pointerup", (event) => {
     if (!start) return;
     const box = boxTo(event);
     const clicked = document.elementsFromPoint(event.clientX, event.clientY).find((hit) => hit.matches(".em-face"));
     start = null;
-    if (box[2] - box[0] > 0.02 && box[3] - box[1] > 0.02) trigger("choose", { box });
-    else if (clicked?.dataset.box) choose(clicked);
+    if (box) trigger("choose", { kind: kind(), box });
+    else if (clicked?.dataset.box && picture().dataset.draws === "face") choose(clicked);
   });
   element.addEventListener("keydown", (event) => {
     const frame = event.target.closest(".em-face[data-box]");
-    if (frame && (event.key === "Enter" || event.key === " ")) {
+    if (frame && picture().dataset.draws === "face" && (event.key === "Enter" || event.key === " ")) {
       event.preventDefault();
       choose(frame);
     }

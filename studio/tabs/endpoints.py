@@ -6,7 +6,6 @@ only from Gradio's uploads, which its file inputs see to.
 
 import asyncio
 import inspect
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from studio.fields import SettingField, all_fields, json_schema
 from studio.inputs import PictureFile
 from studio.job_rows import Job
 from studio.service import Studio
+from studio.visitors import caller_of
 
 POLL_EVERY_S = 0.25
 WORDS = {"face_box": "As four numbers: left, top, right, bottom.", "lip_box": "As four numbers, for lip sync."}
@@ -40,14 +40,17 @@ def add_endpoint(task: Task, studio: Studio) -> None:
     inputs |= {field.parameter: Api(None, json_schema(field), field.parameter) for field in fields}
     needed = [name for name in info.needs if name in inputs]
 
-    async def generate(**values: Any) -> tuple[Path, dict[str, Any]]:
-        return await _generate_and_wait(studio, task, fields, values)
+    async def generate(request: gr.Request, **values: Any) -> tuple[Path, dict[str, Any]]:
+        return await _generate_and_wait(studio, task, fields, caller_of(request), values)
 
     # Gradio reads the parameters' names and defaults off the signature.
     parameter, keyword = inspect.Parameter, inspect.Parameter.KEYWORD_ONLY
     ordered = [*needed, *(name for name in inputs if name not in needed)]
     generate.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter(name, keyword, default=parameter.empty if name in needed else None) for name in ordered]
+        [
+            parameter("request", parameter.POSITIONAL_OR_KEYWORD, annotation=gr.Request),
+            *(parameter(name, keyword, default=parameter.empty if name in needed else None) for name in ordered),
+        ]
     )
     generate.__name__ = endpoint_name(task)  # the MCP tool's name
     gr.Button(visible=False).click(
@@ -99,9 +102,8 @@ def _plain_schemas(studio: Studio, task: Task) -> dict[str, dict[str, Any]]:
 
 
 async def _generate_and_wait(
-    studio: Studio, task: Task, fields: list[SettingField], values: dict[str, Any]
+    studio: Studio, task: Task, fields: list[SettingField], owner: str, values: dict[str, Any]
 ) -> tuple[Path, dict[str, Any]]:
-    owner = f":api-{secrets.token_urlsafe(24)}"
     given = {name: value for name, value in values.items() if value is not None}
     presets = {name: given.pop(name, None) for name in ("guidance_preset", "speed_preset")}
     settings = {field.name: given.pop(field.parameter) for field in fields if field.parameter in given}

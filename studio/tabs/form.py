@@ -15,12 +15,15 @@ from studio.examples import Examples
 from studio.fields import SettingsForm, draw_settings
 from studio.service import SEED_LIMIT, Studio
 from studio.tabs.events import Updates
+from studio.tabs.face_boxes import box_text
 from studio.tabs.live_panel import LivePanel, is_live
 from studio.tabs.media import FilmCard, PictureCard, VoiceCard
 from studio.words import label, tr
 
 PROMPT_EXAMPLES = ("calm", "happy, nodding", "sad, still", "lively")
 MOST_SEEDS = 50
+FILM_LIPS = "film_lip_box"
+"""The form's name for the lower face on the film; a request has one such box, whichever it is on."""
 DOWNLOADS = {
     "preview": ("BadToBest/EchoMimicV3", "facebook/wav2vec2-base-960h"),
     "flash": ("BadToBest/EchoMimicV3", "TencentGameMate/chinese-wav2vec2-base"),
@@ -42,8 +45,8 @@ class RequestForm:
             self.model_error = views.field_error("model")
         self.video = FilmCard(studio, "video", "Film", "whose lips will move to the voice")
         faces = examples.portraits
-        self.image = PictureCard(studio, "image", "Picture", "who will speak", faces, boxes=True)
-        self.last_image = PictureCard(studio, "last_image", "Last picture", "what it ends on", faces, boxes=False)
+        self.image = PictureCard(studio, "image", "Picture", "who will speak", faces, kinds=("face", "lips"))
+        self.last_image = PictureCard(studio, "last_image", "Last picture", "what it ends on", faces, kinds=())
         self.audio = VoiceCard(studio, "audio", "Voice", "what it will say", examples.voices)
         with gr.Column(elem_classes="em-card"):
             views.said(lambda: views.part_heading("Direction", "optional"))
@@ -57,8 +60,8 @@ class RequestForm:
         self.replay_note = views.drawn(visible=False, elem_id="replay-note")
         self.errors: dict[str, gr.HTML] = {
             **{card.field: card.error for card in self._cards()},
-            "face_box": self.image.error,
-            "lip_box": self.image.error,
+            "face_box": self.image.faces.error,
+            "lip_box": self.image.faces.error,
             "prompt": self.prompt_error,
             "seed": self.seed_error,
             "model": self.model_error,
@@ -102,7 +105,8 @@ class RequestForm:
     def parameters(self) -> dict[str, gr.components.Component]:
         """Every input of a request, by name."""
         media = {card.field: card.file for card in self._cards()}
-        boxes = {"face_box": self.image.face_box, "lip_box": self.image.lip_box}
+        of_image, of_film = self.image.faces.boxes, self.video.faces.boxes
+        boxes = {"face_box": of_image["face"], "lip_box": of_image["lips"], FILM_LIPS: of_film["lips"]}
         words = {"prompt": self.prompt, "seed": self.seed, "model": self.model, "settings_by_step": self.replay}
         return {**media, **boxes, **words, **self.form.parameters}
 
@@ -110,7 +114,7 @@ class RequestForm:
     def outputs(self) -> list[gr.blocks.Block]:
         """Every component that `fill`, `show_task` and `show_model` change."""
         cards = [card.card for card in self._cards()]
-        noted = [self.task_note, self.replay_note, self.random_seed, self.live.curves, self.image.lip_box]
+        noted = [self.task_note, self.replay_note, self.random_seed, self.live.curves, self.image.faces.kind]
         return list(dict.fromkeys([*self.parameters.values(), *self.form.columns.values(), *cards, *noted]))
 
     def request_values(self, task: Task, given: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +125,9 @@ class RequestForm:
         values["seed"] = given["seed"]
         if "image" in reads and given.get("image") and (given.get("face_box") or "").strip():
             values["face_box"] = given["face_box"]
-        if task == "lip-sync" and (given.get("lip_box") or "").strip():
-            values["lip_box"] = given["lip_box"]
+        lips = given.get(FILM_LIPS if given.get("video") else "lip_box")
+        if task == "lip-sync" and (lips or "").strip():
+            values["lip_box"] = lips
         return {"task": task, **values}
 
     def settings_values(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +138,7 @@ class RequestForm:
         """The inputs that `task` reads, and what to say where `model` cannot do it."""
         reads = TASK_INFO[task].media
         updates: Updates = {card.card: gr.Column(visible=card.field in reads) for card in self._cards()}
-        updates[self.image.lip_box] = gr.Textbox(visible=task == "lip-sync")
+        updates |= self.image.faces.show_lips(task == "lip-sync")
         return updates | {self.task_note: _task_note(task, find_variant(model))}
 
     def show_model(self, task: Task, model: str) -> Updates:
@@ -151,10 +156,10 @@ class RequestForm:
         updates = self.form.show(request.settings, variant) | self.show_task(request.task, model)
         if with_media:
             updates |= {card.file: getattr(request, card.field) for card in self._cards()}
-            updates[self.image.face_box] = _box_text(request.face_box)
-            updates[self.image.lip_box] = gr.Textbox(
-                value=_box_text(request.lip_box), visible=request.task == "lip-sync"
-            )
+            of_image, lips = self.image.faces.boxes, box_text(request.lip_box)
+            updates[of_image["face"]] = box_text(request.face_box)
+            updates[of_image["lips"]] = gr.Textbox(value=lips, visible=request.task == "lip-sync")
+            updates[self.video.faces.boxes["lips"]] = lips
         steps = [live.model_dump(mode="json") for live in request.settings_by_step]
         note = f"<p class='em-notice'>{tr('Replays the settings of every step as they were changed while it ran.')}</p>"
         return updates | {
@@ -191,7 +196,3 @@ def _task_note(task: Task, variant: Variant) -> Updates:
             folder=variant.folder,
         )
     return gr.update(value=views.notice(words.strip()), visible=bool(words))
-
-
-def _box_text(box: tuple[float, ...] | None) -> str:
-    return ", ".join(f"{value:.4f}" for value in box) if box else ""

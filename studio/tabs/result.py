@@ -8,7 +8,7 @@ import gradio as gr
 
 from studio import job_views, views
 from studio.job_rows import RUNNABLE_AGAIN, Job
-from studio.jobs import POSTER_NAME
+from studio.jobs import DRAFT_NAME, POSTER_NAME
 from studio.service import Studio
 from studio.tabs.events import Updates
 from studio.visitors import result_url
@@ -28,6 +28,7 @@ class ResultPanel:
         self.seen = gr.Textbox(visible=False)
         self.timer = gr.Timer(POLL_EVERY_S, active=False)
         with gr.Column(elem_classes="em-card em-result"):
+            self.draft = views.drawn(visible=False, elem_id="result-draft")
             self.preview = views.drawn(visible=False, elem_id="result-preview")
             self.video = gr.HTML(
                 visible=False, apply_default_css=False, js_on_load="em.player(element)", elem_id="result-video"
@@ -45,7 +46,7 @@ class ResultPanel:
     def outputs(self) -> list[gr.blocks.Block]:
         """Every component that `show` and `poll` may change."""
         return [
-            *(self.job_id, self.seen, self.timer, self.preview, self.video, self.status),
+            *(self.job_id, self.seen, self.timer, self.draft, self.preview, self.video, self.status),
             *(self.again, self.reuse, self.finish, self.pause, self.cancel, self.queue),
         ]
 
@@ -56,6 +57,7 @@ class ResultPanel:
             self.seen: self._seen(job),
             self.timer: gr.Timer(active=job.unfinished),
             self.status: self._status(job),
+            self.draft: self._draft(job),
             self.preview: self._preview(job),
             self.video: self._video(job),
             self.again: gr.Button(visible=job.state in (*RUNNABLE_AGAIN, "paused")),
@@ -111,6 +113,10 @@ class ResultPanel:
         )
         return gr.update(value=html, visible=True)
 
+    def _draft(self, job: Job) -> Updates:
+        there = self._studio.store.draft_of(job) is not None
+        return gr.update(value=views.draft(result_url(job.id, DRAFT_NAME)) if there else "", visible=there)
+
     def _preview(self, job: Job) -> Updates:
         if not job.unfinished:
             return gr.update(value="", visible=False)
@@ -119,10 +125,11 @@ class ResultPanel:
         return gr.update(value=html, visible=True)
 
     def _seen(self, job: Job) -> str:
-        """What of a job a page has drawn: its state first, then what changes within the state."""
+        """What of a job a page has drawn: its state and draft first, then what changes within the state."""
+        draft = "+draft" if self._studio.store.draft_of(job) else ""
         stage = (job.progress or {}).get("stage")
         waiting = ",".join(f"{other.number}{other.state[0]}" for other in self._studio.store.pending(job.owner))
-        return f"{job.state} {job.preview_version} {job.stop_request} {stage} {waiting}"
+        return f"{job.state}{draft} {job.preview_version} {job.stop_request} {stage} {waiting}"
 
 
 def gone() -> str:

@@ -27,6 +27,7 @@ FLAGS = (
 )
 START_S = 90.0
 PATIENCE_MS = 40_000
+sync_api.expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")

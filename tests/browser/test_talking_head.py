@@ -1,39 +1,25 @@
 """What a visitor does on the Talking Head tab, in a real browser, on a small real engine."""
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import free_port, serving, sync_api
-
-expect = sync_api.expect
-GENERATE = "#generate-button"
-VIDEO = "#result-video .em-now"
-EXAMPLE = "#image-examples button.gallery-item"
-Visitor = Callable[..., "sync_api.Page"]
-
-
-@dataclass(frozen=True)
-class Server:
-    """Steps of the small engine take `pause_s` on this one."""
-
-    command: tuple[str, ...]
-    port: int
-    log: Path
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
-
-
-def small_server(folder: Path, examples: Path, pause_s: float) -> Server:
-    port = free_port()
-    command = ("-m", "tests.studio.small_engine", str(folder / "data"), str(examples), str(port), str(pause_s))
-    return Server(command, port, folder / "server.log")
+from tests.browser.conftest import serving, sync_api
+from tests.browser.studio_steps import (
+    EXAMPLE,
+    GENERATE,
+    VIDEO,
+    Server,
+    Visitor,
+    expect,
+    job_is_sampling,
+    small_server,
+    start_from_example,
+    video_state,
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,25 +27,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, examples: Path, chromium: o
     server = small_server(tmp_path_factory.mktemp("server"), examples, pause_s=0.25)
     with serving(*server.command, port=server.port, log=server.log):
         yield server
-
-
-def start_from_example(page: "sync_api.Page") -> None:
-    page.locator(EXAMPLE).first.click()
-    page.wait_for_selector("#image-card .em-chosen")
-    page.wait_for_selector("#audio-caption")
-    page.click(GENERATE)
-
-
-def job_is_sampling(page: "sync_api.Page") -> None:
-    page.wait_for_selector("#result-preview img")
-
-
-def video_state(page: "sync_api.Page") -> dict[str, float]:
-    page.wait_for_function(f"() => document.querySelector('{VIDEO}')?.readyState >= 2")
-    return page.evaluate(
-        f"() => {{ const v = document.querySelector('{VIDEO}');"
-        "return { duration: v.duration, width: v.videoWidth, height: v.videoHeight } }"
-    )
 
 
 def test_three_clicks_lead_from_the_open_page_to_a_playing_video(server: Server, visitor: Visitor):
@@ -92,12 +59,13 @@ def test_the_preview_improves_while_the_job_runs(server: Server, visitor: Visito
 def test_a_job_survives_a_reload_with_its_inputs(server: Server, visitor: Visitor):
     page = visitor(server.address)
     page.fill("#prompt textarea", "happy, nodding")
-    start_from_example(page)
-    job_is_sampling(page)
-    page.reload()
-    page.wait_for_selector(".em-progress")
-    expect(page.locator("#prompt textarea")).to_have_value("happy, nodding")
-    page.wait_for_selector("#image-card .em-chosen")
+    with server.held():
+        start_from_example(page)
+        job_is_sampling(page)
+        page.reload()
+        page.wait_for_selector(".em-progress")
+        expect(page.locator("#prompt textarea")).to_have_value("happy, nodding")
+        page.wait_for_selector("#image-card .em-chosen")
     assert video_state(page)["width"] == 512
     page.reload()
     assert video_state(page)["width"] == 512
@@ -105,9 +73,11 @@ def test_a_job_survives_a_reload_with_its_inputs(server: Server, visitor: Visito
 
 def test_cancel_stops_the_job_and_offers_it_again(server: Server, visitor: Visitor):
     page = visitor(server.address)
-    start_from_example(page)
-    job_is_sampling(page)
-    page.click("#result-cancel")
+    with server.held():
+        start_from_example(page)
+        job_is_sampling(page)
+        page.click("#result-cancel")
+        expect(page.locator("#result-cancel")).to_be_disabled()
     page.wait_for_selector(".em-ended.em-cancelled")
     expect(page.locator(VIDEO)).to_have_count(0)
     page.click("#result-again")
@@ -117,10 +87,11 @@ def test_cancel_stops_the_job_and_offers_it_again(server: Server, visitor: Visit
 
 def test_one_visitor_does_not_see_anothers_job(server: Server, visitor: Visitor):
     mine, theirs = visitor(server.address), visitor(server.address)
-    start_from_example(mine)
-    job_is_sampling(mine)
-    theirs.reload()
-    theirs.wait_for_selector(".em-empty")
+    with server.held():
+        start_from_example(mine)
+        job_is_sampling(mine)
+        theirs.reload()
+        theirs.wait_for_selector(".em-empty")
     video_state(mine)
     theirs.reload()
     theirs.wait_for_selector(".em-empty")
@@ -196,7 +167,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(server: Server, vis
 
 def test_after_a_kill_the_open_page_offers_the_job_again(tmp_path: Path, examples: Path, visitor: Visitor):
     server = small_server(tmp_path, examples, pause_s=0.6)
-    with serving(*server.command, port=server.port, log=server.log):
+    with serving(*server.command, port=server.port, log=server.log), server.held():
         page = visitor(server.address)
         start_from_example(page)
         job_is_sampling(page)

@@ -2,6 +2,7 @@
 
 A picture of one flat colour has no face; one that is twice as wide as high has two. Every step asks for its live
 settings and leaves a line in the video: where the line is depends on them, so that other settings give other frames.
+While the file `hold` is there, a step that has begun does not end.
 """
 
 import io
@@ -18,7 +19,7 @@ from engine.errors import FaceNotFound, StopEarly
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter, probe
-from engine.progress import Progress, ProgressCallback
+from engine.progress import Progress, ProgressCallback, ignore_progress
 from engine.records import METADATA_KEY, GenerationRecord
 from engine.request import GenerationRequest
 from engine.settings import LiveSettings
@@ -28,13 +29,15 @@ FPS = 25
 MAX_AUDIO_S = 30.0
 TWO_FACES_NOTICE = "Two faces found: the larger one speaks."
 STEPS_FILE = "steps.json"
+HOLD_FILE = "hold"
 
 
 class SmallEngine:
     """Lets a bar run over the portrait. `pause_s` is slept in each of the request's steps."""
 
-    def __init__(self, pause_s: float = 0.0) -> None:
+    def __init__(self, pause_s: float = 0.0, hold: Path | None = None) -> None:
         self.pause_s = pause_s
+        self.hold = hold
         self.seeds_done: list[int] = []
         self.steps_computed: list[int] = []
 
@@ -46,6 +49,7 @@ class SmallEngine:
             view_voice,
             lambda: Readiness(ready=True),
             self.preview,
+            lambda request: SmallEngine().generate(request, ignore_progress),
             lambda video: _encoded(Image.new("RGB", (16, 16), "green"), "JPEG"),
         )
 
@@ -121,6 +125,8 @@ class SmallEngine:
             except StopEarly:
                 return used, [f"Stopped early, after {step} of {steps} steps."]
             time.sleep(self.pause_s)
+            while self.hold is not None and self.hold.exists():
+                time.sleep(0.02)
             self.steps_computed.append(step)
             if kept:
                 fresh = kept.with_suffix(".new")
@@ -203,7 +209,7 @@ def serve(folder: Path, examples: Path, port: int, pause_s: float) -> None:
 
     store = JobStore(folder)
     store.recover()
-    ports = SmallEngine(pause_s).ports()
+    ports = SmallEngine(pause_s, folder / HOLD_FILE).ports()
     studio = Studio(ports, store, Worker(store, ports), "nano")
     review = ReviewDesk(studio)
     page = build_page(studio, find_examples(examples), review)

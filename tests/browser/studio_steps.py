@@ -1,0 +1,98 @@
+"""What the browser's tests have in common: a server on the small engine, and the steps that a visitor takes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.job_rows import Job
+from studio.jobs import JobStore
+from tests.browser.conftest import free_port, sync_api
+from tests.studio.small_engine import HOLD_FILE
+
+expect = sync_api.expect
+GENERATE = "#generate-button"
+VIDEO = "#result-video .em-now"
+EXAMPLE = "#image-examples button.gallery-item"
+Visitor = Callable[..., "sync_api.Page"]
+
+
+@dataclass(frozen=True)
+class Server:
+    """Steps of the small engine take `pause_s` on this one."""
+
+    command: tuple[str, ...]
+    port: int
+    log: Path
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    @property
+    def data(self) -> Path:
+        return self.log.parent / "data"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """A step that has begun does not end until the block does."""
+        hold = self.data / HOLD_FILE
+        hold.touch()
+        try:
+            yield
+        finally:
+            hold.unlink()
+
+    def jobs(self, owner: str) -> list[Job]:
+        """The owner's jobs, newest first, as another process reads them."""
+        store = JobStore(self.data)
+        try:
+            return store.recent(owner)
+        finally:
+            store.close()
+
+
+def small_server(folder: Path, examples: Path, pause_s: float) -> Server:
+    port = free_port()
+    command = ("-m", "tests.studio.small_engine", str(folder / "data"), str(examples), str(port), str(pause_s))
+    return Server(command, port, folder / "server.log")
+
+
+def start_from_example(page: "sync_api.Page") -> None:
+    page.locator(EXAMPLE).first.click()
+    page.wait_for_selector("#image-card .em-chosen")
+    page.wait_for_selector("#audio-caption")
+    page.click(GENERATE)
+
+
+def job_is_sampling(page: "sync_api.Page") -> None:
+    page.wait_for_selector("#result-preview img")
+
+
+def video_state(page: "sync_api.Page") -> dict[str, float]:
+    page.wait_for_function(f"() => document.querySelector('{VIDEO}')?.readyState >= 2")
+    return page.evaluate(
+        f"() => {{ const v = document.querySelector('{VIDEO}');"
+        "return { duration: v.duration, width: v.videoWidth, height: v.videoHeight } }"
+    )
+
+
+def owner_of(page: "sync_api.Page") -> str:
+    """Whose jobs a page's are."""
+    return ":" + next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "echomimic-visitor")
+
+
+def drag(page: "sync_api.Page", name: str, tau: int) -> None:
+    """Drag the curves' handle to a timestep, and let it go. The ends of the τ axis are its outermost labels."""
+    handle = page.locator(f"#curves [data-name='{name}']")
+    handle.scroll_into_view_if_needed()
+    box = handle.bounding_box()
+    ends = [_middle(page.locator(f"#curves [data-tau='{end}']").bounding_box()) for end in (1000, 0)]
+    page.mouse.move(_middle(box), box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(ends[0] + (1000 - tau) / 1000 * (ends[1] - ends[0]), box["y"], steps=4)
+    page.mouse.up()
+
+
+def _middle(box: dict[str, float]) -> float:
+    return box["x"] + box["width"] / 2

@@ -1,0 +1,180 @@
+"""Live tuning and the queue, in a real browser on a small real engine."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.media.video import read_video_frames
+from tests.browser.conftest import serving
+from tests.browser.studio_steps import (
+    EXAMPLE,
+    GENERATE,
+    VIDEO,
+    Server,
+    Visitor,
+    drag,
+    expect,
+    job_is_sampling,
+    owner_of,
+    small_server,
+    start_from_example,
+    video_state,
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, examples: Path, chromium: object) -> Iterator[Server]:
+    server = small_server(tmp_path_factory.mktemp("tuned"), examples, pause_s=0.2)
+    with serving(*server.command, port=server.port, log=server.log):
+        yield server
+
+
+def frames_of(server: Server, job: object) -> np.ndarray:
+    return np.stack(list(read_video_frames(server.data / "jobs" / job.id / job.request["out"])))
+
+
+def test_a_dragged_breakpoint_reaches_the_next_step_and_the_record_replays_it(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    page.click("#live-tuning button.label-wrap")
+    page.wait_for_selector("#curves svg")
+    with server.held():  # so that it is known which step runs when the handle is let go
+        start_from_example(page)
+        job_is_sampling(page)
+        drag(page, "phda.audio.low", 300)
+        expect(page.locator("#live-said")).to_contain_text("next step")
+        expect(page.locator("#setting-phda_audio_low input[type=number]")).to_have_value("300")
+    video_state(page)
+
+    (job, *_) = server.jobs(owner_of(page))
+    lows = [step["phda"]["audio"]["low"] for step in job.record["settings_by_step"]]
+    assert lows == [600, *[pytest.approx(300, abs=3)] * 7]
+
+    page.click("#result-reuse")
+    expect(page.locator("#replay-note")).to_contain_text("Replays")
+    page.click(GENERATE)
+    page.wait_for_function(f"() => !document.querySelector('{VIDEO}')")
+    video_state(page)
+    replayed, original, *_ = server.jobs(owner_of(page))
+    assert original.id == job.id
+    assert replayed.request["settings_by_step"] == job.record["settings_by_step"]
+    assert np.array_equal(frames_of(server, replayed), frames_of(server, original))
+
+
+def test_sliders_and_curves_follow_each_other_and_an_idle_breakpoint_says_so(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    page.click("#live-tuning button.label-wrap")
+    page.wait_for_selector("#curves svg")
+    drag(page, "phda.image.high", 150)
+    expect(page.locator("#setting-phda_image_high input[type=number]")).to_have_value("150")
+    expect(page.locator("#curves li.em-image")).to_contain_text("touches no scheduled step")
+    page.fill("#setting-phda_image_high input[type=number]", "900")
+    page.locator("#setting-phda_image_high input[type=number]").blur()
+    expect(page.locator("#curves li.em-image")).to_contain_text("–900")
+    handle = page.locator("#curves [data-name='phda.image.high']")
+    handle.focus()
+    page.keyboard.press("ArrowRight")  # right is later, so a lower τ
+    expect(page.locator("#setting-phda_image_high input[type=number]")).to_have_value("890")
+    page.click("#settings-reset")
+    expect(page.locator("#setting-phda_image_high input[type=number]")).to_have_value("400")
+
+
+def test_stopping_early_keeps_what_is_there_and_two_results_can_be_compared(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    for button in (None, GENERATE):
+        with server.held():
+            page.click(button) if button else start_from_example(page)
+            job_is_sampling(page)
+            page.click("#result-finish")
+            expect(page.locator("#result-finish")).to_be_disabled()
+        assert video_state(page)["width"] == 512
+        expect(page.locator("#result-status")).to_contain_text("Stopped early, after 1 of 8")
+    hold = page.locator(".em-hold").bounding_box()
+    assert hold
+    page.mouse.move(hold["x"] + 5, hold["y"] + 5)
+    page.mouse.down()
+    expect(page.locator(".em-before")).to_be_visible()
+    page.mouse.up()
+    expect(page.locator(".em-before")).not_to_be_visible()
+
+
+def test_waiting_jobs_are_moved_paused_changed_and_deleted(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    page.locator(EXAMPLE).first.click()
+    page.wait_for_selector("#image-card .em-chosen")
+    page.click("#settings button.label-wrap")
+    page.fill("#count input", "4")
+    page.locator("#count input").blur()
+    with server.held():
+        page.click(GENERATE)
+        rows = page.locator("#queue li")
+        expect(rows).to_have_count(3)
+        first = rows.first.get_attribute("data-job")
+        rows.first.locator("[data-act=down]").click()
+        expect(rows.nth(1)).to_have_attribute("data-job", first or "")
+        rows.nth(1).locator("[data-act=pause]").click()
+        expect(rows.nth(1)).to_contain_text("paused")
+        rows.nth(2).locator("[data-act=delete]").click()
+        expect(rows).to_have_count(2)
+        page.locator("#queue [data-act=edit]").last.click()
+        expect(page.locator("#editing-note")).to_be_visible()
+        page.fill("#prompt textarea", "happy")
+        page.click(GENERATE)
+        expect(page.locator("#queue")).to_contain_text("happy")
+        for row in page.locator("#queue [data-act=delete]").all()[::-1]:
+            row.click()
+        page.click("#result-cancel")
+        page.wait_for_selector(".em-ended")
+
+
+def test_the_library_finds_a_job_and_a_dropped_video_gives_its_settings_back(
+    server: Server, visitor: Visitor, tmp_path: Path
+):
+    page = visitor(server.address)
+    page.fill("#prompt textarea", "very lively")
+    start_from_example(page)
+    video_state(page)
+    with page.expect_download() as download:
+        page.click(".em-download")
+    mine = tmp_path / "mine.mp4"
+    download.value.save_as(mine)
+
+    page.get_by_role("tab", name="Library").click()
+    expect(page.locator("#library-list li")).to_have_count(1)
+    page.fill("#find textarea, #find input", "no such words")
+    expect(page.locator("#library-list li")).to_have_count(0)
+    page.fill("#find textarea, #find input", "lively")
+    expect(page.locator("#library-list li")).to_contain_text("very lively")
+
+    fresh = visitor(server.address)
+    bytes_ = list(mine.read_bytes())
+    fresh.evaluate(
+        """bytes => {
+            const files = new DataTransfer();
+            files.items.add(new File([new Uint8Array(bytes)], "mine.mp4", { type: "video/mp4" }));
+            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: files, bubbles: true }));
+        }""",
+        bytes_,
+    )
+    expect(fresh.locator("#prompt textarea")).to_have_value("very lively")
+
+
+def test_every_task_has_its_tab_and_says_when_the_model_cannot(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    needs = {"Lip Sync": ["video", "image", "audio"], "First/Last Frame": ["image", "last_image", "audio"]}
+    for title, fields in needs.items():
+        page.get_by_role("tab", name=title, exact=True).click()
+        for field in ("image", "last_image", "video", "audio"):
+            expect(page.locator(f"#{field}-part")).to_have_count(1 if field in fields else 0)
+    page.get_by_role("tab", name="Text to Video", exact=True).click()
+    expect(page.locator("#task-note")).to_contain_text("preview / flash")
+
+
+def test_the_page_speaks_chinese_where_the_browser_does(server: Server, visitor: Visitor):
+    page = visitor(server.address, locale="zh-CN")
+    words = json.loads((Path(__file__).parents[2] / "studio" / "words_zh.json").read_text(encoding="utf-8"))
+    expect(page.locator(GENERATE)).to_have_text(words["Generate"])
+    expect(page.locator("#image-part h2")).to_contain_text(words["Picture"])
+    expect(page.locator("#result-status")).to_contain_text(words["Your video appears here."])
