@@ -1,4 +1,4 @@
-"""`python -m trainer synthesize|audio-encoder|sft|publish|evaluate|proof`: the trainer.
+"""`python -m trainer synthesize|audio-encoder|sft|ndpo|publish|evaluate|proof`: the trainer.
 
 Exit 0 done, 2 the user's input is wrong (one line on stderr), 130 stopped by Ctrl-C, 1 our fault.
 """
@@ -22,10 +22,13 @@ class Command:
 
 COMMANDS = {
     "synthesize": Command("trainer.synthesize_command", "make the synthetic speech corpus"),
+    "prepare": Command("trainer.prepare_command", "check real videos and encode them for a training"),
     "audio-encoder": Command("trainer.audio_encoder_command", "pre-train nano's audio encoder on the corpus"),
     "sft": Command("trainer.sft_command", "train a model by flow matching"),
+    "ndpo": Command("trainer.ndpo_command", "unlearn labelled clips by Negative-DPO, one block"),
     "publish": Command("trainer.publish_command", "put a finished run into assets/"),
     "evaluate": Command("trainer.evaluate.command", "measure finished videos"),
+    "experiment": Command("trainer.experiment_command", "what each part of the method is worth, at nano scale"),
     "proof": Command("trainer.evaluate.proof", "measure what the project promises, on real examples"),
 }
 

@@ -1,18 +1,94 @@
-"""Training state on disk: written whole or not at all, read without unpickling anything but tensors and numbers."""
+"""A run on disk: state, model folder and log, each written whole or not at all, so that a kill leaves what was good.
 
+Read without unpickling anything but tensors and numbers. A full disk is the user's to mend: `UserError`.
+"""
+
+import errno
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from engine.errors import UserError
+
+
+@contextmanager
+def _room_on_disk(path: Path) -> Iterator[None]:
+    """Say a full disk in one sentence."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # torch's writer and safetensors' say it in words only.
+        if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "No space left" in str(error):
+            raise UserError(
+                f"The disk is full: {path} could not be written. What was saved before is whole; make room and start "
+                "the same command again.",
+                "run",
+            ) from error
+        raise
+
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` beside `path`, then move it there, so that a kill leaves the last good one."""
+    """Write `state` beside `path`, then move it there. Raises UserError where the disk is full."""
     partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
+    with _room_on_disk(path):
+        torch.save(state, partial)
+        partial.replace(path)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
     """The state at `path`, or None if there is none."""
     return torch.load(path, weights_only=True) if path.exists() else None
+
+
+def save_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` fill a folder beside `folder`, then put it in its place. Raises UserError where the disk is full."""
+    partial, old = folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + ".old")
+    shutil.rmtree(partial, ignore_errors=True)
+    with _room_on_disk(folder):
+        partial.mkdir(parents=True)
+        write(partial)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write `text` whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    with _room_on_disk(path):
+        partial.write_text(text)
+        partial.replace(path)
+
+
+def claim(run: Path, made_of: dict[str, Any]) -> None:
+    """Write down what `run` is made of; raises UserError where it was begun with something else."""
+    note = run / "made_of.json"
+    described = json.dumps(made_of, indent=1) + "\n"
+    if note.exists() and note.read_text() != described:
+        before = json.loads(note.read_text())
+        changed = ", ".join(name for name in made_of if json.dumps(made_of[name]) != json.dumps(before.get(name)))
+        raise UserError(f"The run in {run} was begun with another {changed}: give a new folder with --run.", "run")
+    save_text(note, described)
+
+
+def read_rows(log: Path) -> list[dict[str, Any]]:
+    """The rows of a log of one JSON object a line; a last line that a kill cut short is left out."""
+    rows = []
+    for line in log.read_text().splitlines() if log.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def trim_log(log: Path, steps: int) -> None:
+    """Leave in `log` the rows of the first `steps` steps: later ones were written, but their weights never saved."""
+    save_text(log, "".join(json.dumps(row) + "\n" for row in read_rows(log) if row["step"] < steps))

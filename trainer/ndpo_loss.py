@@ -102,3 +102,8 @@ LOSSES: dict[str, Callable[[Errors, float], Tensor]] = {
     "kto": kto,
 }
 """By the name in a recipe; npo is the paper's."""
+
+USES_POSITIVE_REFERENCE = frozenset({"dpo", "kto"})
+"""The losses that look at the reference's errors on the real batch."""
+USES_MIRROR = frozenset({"nft"})
+"""The losses that look at the mirrored velocity."""

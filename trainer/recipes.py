@@ -100,3 +100,32 @@ def nano_soup(schedule: str = "hard-to-easy", steps: tuple[int, ...] = (1200, 12
 
 
 RECIPES = {"nano": nano, "nano-soup": nano_soup}
+
+
+@dataclass(frozen=True)
+class NDPORecipe:
+    """A block of Negative-DPO (`trainer.ndpo`), as numbers.
+
+    The learning rate is `learning_rate_share` (0.1 to 0.3) of the SFT recipe's, `negatives` how many of them a step
+    takes beside its real batch. `loss` is a name in `trainer.ndpo_loss.LOSSES`; `reference` says where the frozen
+    model's errors come from: a copy of it, or computed before the block begins. A block stops where the running mean of
+    D/s exceeds twice the budget, or the held-out SFT loss rises by more than `held_out_slack`.
+    """
+
+    steps: int = 200
+    forget_budget: float = 0.3
+    loss: str = "npo"
+    negatives: int = 16
+    learning_rate_share: float = 0.2
+    warmup_steps: int = 10
+    sft_weight: float = 1.0
+    ndpo_weight: float = 1.0
+    old_share: float = 0.05
+    held_out_slack: float = 0.03
+    check_every: int = 25
+    seed: int = 0
+    reference: str = "copy"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the model's own folder."""
+        return asdict(self)

@@ -7,31 +7,29 @@ goes on to the same losses.
 
 import hashlib
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from tqdm import tqdm
 
 from engine.errors import UserError
-from engine.model.audio_projection import WINDOW
-from engine.model.face_motion import slot_cells
 from engine.model.nano import NanoModel
 from engine.model.nano_encoders import NanoAudioEncoder
-from engine.sampling.phda import weight
-from engine.sampling.tasks import to_video_frames
 from trainer.arguments import writable_folder
 from trainer.audio_encoder import read_audio_encoder
-from trainer.checkpoint import load_state, save_state
+from trainer.checkpoint import claim, load_state, save_folder, save_state, trim_log
 from trainer.clips import VOCABULARY, ClipMaker
 from trainer.ema import EMA, stage_decay
 from trainer.faces import mean_face, ridge_map
 from trainer.features import corpus_features
+from trainer.flow import flow_loss, predict
+from trainer.nano_batches import NanoBatches, NanoVelocity, cell_weights
 from trainer.recipes import SEEN, SFTRecipe
 from trainer.speech.corpus import Corpus
-from trainer.tasks import FIRST_LAST_FRAME, conditions, draw_tasks
 
 CHECKPOINT_EVERY = 250
 _STATISTICS_STEP = 2**31 - 1
@@ -91,79 +89,6 @@ def _take_over(model: NanoModel, start: NanoModel) -> None:
                 model.text_encoder.embedding.weight[index + 1] = start.text_encoder.embedding.weight[known[word]]
 
 
-class Batches:
-    """Everything the model is trained on at a step, drawn from (seed, step) alone."""
-
-    def __init__(self, recipe: SFTRecipe, clips: ClipMaker, features: np.ndarray) -> None:
-        self._recipe, self._clips, self._features = recipe, clips, features
-
-    def audio(self, first_frames: np.ndarray, frames: int, random: np.random.Generator) -> Tensor:
-        """Feature windows [B, F, 5, 1, channels] of corpus frames, of a random augmentation per clip."""
-        margin = WINDOW // 2
-        offsets = np.arange(frames)[:, None] + np.arange(-margin, margin + 1)
-        places = np.clip(first_frames[:, None, None] + offsets, 0, self._features.shape[1] - 1)
-        versions = random.integers(self._features.shape[0], size=len(first_frames))
-        rows = np.stack([self._features[v][p] for v, p in zip(versions, places, strict=True)])
-        return torch.from_numpy(rows.astype(np.float32)).unsqueeze(3)
-
-    def loss(self, model: NanoModel, step: int) -> Tensor:
-        """The flow-matching loss of step `step`."""
-        recipe = self._recipe
-        random = np.random.default_rng([recipe.seed, 3, step])
-        noise = torch.Generator().manual_seed(recipe.seed * 2**31 + step)
-        length, size = recipe.lengths[step % len(recipe.lengths)]
-        tasks = draw_tasks(recipe.stage_at(step)[1].tasks, size, np.random.default_rng([recipe.seed, 4, step]))
-        clips = self._clips.draw(step, size, length, tasks == FIRST_LAST_FRAME)
-        frames = to_video_frames(1 + length)
-        points = torch.from_numpy(clips.points)
-        x0 = model.autoencoder.pack(points, points[:, 0], torch.from_numpy(clips.slots))
-
-        sigma = torch.rand(size, generator=noise)
-        sigma = recipe.tau_shift * sigma / (1 + (recipe.tau_shift - 1) * sigma)
-        eps = torch.randn(x0.shape, generator=noise)
-        share = sigma[:, None, None, None, None]
-        x_t = (1 - share) * x0 + share * eps
-
-        keep_text, keep_image, keep_audio = _dropout(recipe, size, noise)
-        text = model.encode_text(clips.captions) * keep_text
-        image = model.image_encoder(x0[:, :, :1]) * keep_image
-        audio = self.audio(clips.first_frames, frames, random) * keep_audio[..., None, None]
-        velocity = model.transformer(
-            torch.cat([x_t, conditions(x0, tasks, clips.continuous, clips.known_at_end, noise)], dim=1),
-            1000 * sigma,
-            text,
-            image,
-            encoder_hidden_states_audio=audio,
-            modal_weights=_phda(recipe, 1000 * sigma, noise),
-        ).sample
-        weights = 1 + (recipe.slot_weight - 1) * slot_cells()
-        return ((velocity - (eps - x0)).square() * weights).mean() / weights.mean()
-
-
-def _dropout(recipe: SFTRecipe, size: int, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Which samples keep text, image and audio, each [B, 1, 1]; audio and text are dropped alone or together."""
-    draw = torch.rand(size, 1, 1, generator=noise)
-    both = recipe.drop_both
-    drop_audio = draw < both + recipe.drop_audio
-    drop_text = (draw < both) | (draw > 1 - recipe.drop_text)
-    drop_image = torch.rand(size, 1, 1, generator=noise) < recipe.drop_image
-    return (~drop_text).float(), (~drop_image).float(), (~drop_audio).float()
-
-
-def _phda(recipe: SFTRecipe, tau: Tensor, noise: torch.Generator) -> Tensor:
-    """Modal weights [B, 3] with breakpoints drawn per sample: shifted by up to 100, width changed by up to 25 %."""
-    columns = []
-    for low, high in (recipe.phda[name] for name in ("text", "image", "audio")):
-        if (low, high) == (0, 0):
-            columns.append(torch.ones_like(tau))
-            continue
-        shift = 200 * torch.rand(len(tau), generator=noise) - 100
-        half = (high - low) / 2 * (0.75 + 0.5 * torch.rand(len(tau), generator=noise))
-        middle = (low + high) / 2 + shift
-        columns.append(weight(tau, (middle - half).clamp(0, 1000), (middle + half).clamp(0, 1000)))
-    return torch.stack(columns, dim=1)
-
-
 def _learning_rate(recipe: SFTRecipe, step: int) -> float:
     """Warm-up, then half a cosine down to the final rate."""
     if step < recipe.warmup_steps:
@@ -194,13 +119,21 @@ def train(
     corpus = Corpus(corpus_folder / "train")
     encoder = read_audio_encoder(audio_encoder, recipe.channels["audio"])
     writable_folder(run)
-    _claim(run, recipe, audio_encoder, corpus, start)
+    claim(
+        run,
+        {
+            "recipe": recipe.as_dict(),
+            "audio_encoder_sha256": hashlib.sha256(audio_encoder.read_bytes()).hexdigest(),
+            "corpus_frames": len(corpus.curves),
+            "start_sha256": start.checkpoint_sha256 if start else None,
+        },
+    )
     clips = ClipMaker(corpus, recipe.seed)
     model = build_model(recipe, clips, encoder, start)
     features = corpus_features(
         model.audio_encoder.eval(), corpus, run / "features.npy", recipe.feature_versions, recipe.seed
     )
-    batches = Batches(recipe, clips, features)
+    batches, velocity, weights = NanoBatches(recipe, clips, features), NanoVelocity(model), cell_weights(recipe)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
     ema = EMA(model, decay=0.0, seen=SEEN if recipe.trained_on else 0)
@@ -208,13 +141,16 @@ def train(
     last = recipe.steps if stop_after is None else min(stop_after, recipe.steps)
     started = time.monotonic()
     with (run / "loss.jsonl").open("a") as log:
-        for step in range(first, last):
+        for step in tqdm(range(first, last), initial=first, total=last, desc=recipe.name, disable=None):
             for group in optimizer.param_groups:
                 group["lr"] = _learning_rate(recipe, step)
-            loss = batches.loss(model, step)
+            batch = batches.draw(model, step)
+            loss = flow_loss(predict(velocity, batch), batch, weights)
             optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(trained, recipe.gradient_clip)
+            norm = torch.nn.utils.clip_grad_norm_(trained, recipe.gradient_clip)
+            if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+                raise _diverged(run, step)
             optimizer.step()
             number, stage = recipe.stage_at(step)
             ema.decay = stage_decay(recipe.old_share, stage.steps)
@@ -235,21 +171,14 @@ def train(
     return run / "model"
 
 
-def _claim(run: Path, recipe: SFTRecipe, audio_encoder: Path, corpus: Corpus, start: NanoModel | None) -> None:
-    """Write down what `run` is made of; raises UserError where it was begun with something else."""
-    made_of = {
-        "recipe": recipe.as_dict(),
-        "audio_encoder_sha256": hashlib.sha256(audio_encoder.read_bytes()).hexdigest(),
-        "corpus_frames": len(corpus.curves),
-        "start_sha256": start.checkpoint_sha256 if start else None,
-    }
-    described = json.dumps(made_of, indent=1) + "\n"
-    note = run / "made_of.json"
-    if note.exists() and note.read_text() != described:
-        before = json.loads(note.read_text())
-        changed = ", ".join(name for name in made_of if json.dumps(made_of[name]) != json.dumps(before.get(name)))
-        raise UserError(f"The run in {run} was begun with another {changed}: give a new folder with --run.", "run")
-    note.write_text(described)
+def _diverged(run: Path, step: int) -> UserError:
+    kept = load_state(run / "checkpoint.pt")
+    good = f"the last good model, of step {kept['step']}, is {run / 'model'}" if kept else "nothing had been saved yet"
+    return UserError(
+        f"The run diverged: at step {step} the loss or its gradient is no longer a number; {good}. Start a new run "
+        "with a lower learning rate.",
+        "run",
+    )
 
 
 def _resume(run: Path, model: NanoModel, optimizer: torch.optim.Optimizer, ema: EMA) -> int:
@@ -259,13 +188,16 @@ def _resume(run: Path, model: NanoModel, optimizer: torch.optim.Optimizer, ema: 
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     ema.load_state_dict(state["ema"])
-    rows = [json.loads(line) for line in (run / "loss.jsonl").read_text().splitlines()]
-    kept = [json.dumps(row) for row in rows if row["step"] < state["step"]]
-    (run / "loss.jsonl").write_text("".join(line + "\n" for line in kept))
+    trim_log(run / "loss.jsonl", state["step"])
     return int(state["step"])
 
 
 def _checkpoint(run: Path, step: int, model: NanoModel, optimizer: torch.optim.Optimizer, ema: EMA) -> None:
+    """The averaged model first: a run that is killed between the two goes on from the state before, and makes both."""
+    averaged = NanoModel(model.description | {"steps_done": step})
+    averaged.load_state_dict(model.state_dict())
+    ema.copy_to(averaged)
+    save_folder(run / "model", averaged.save)
     state: dict[str, Any] = {
         "step": step,
         "model": model.state_dict(),
@@ -273,7 +205,3 @@ def _checkpoint(run: Path, step: int, model: NanoModel, optimizer: torch.optim.O
         "ema": ema.state_dict(),
     }
     save_state(run / "checkpoint.pt", state)
-    averaged = NanoModel(model.description | {"steps_done": step})
-    averaged.load_state_dict(model.state_dict())
-    ema.copy_to(averaged)
-    averaged.save(run / "model")

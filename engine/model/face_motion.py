@@ -237,6 +237,13 @@ def slot_cells() -> Tensor:
     return cells.unflatten(0, (GRID, GRID))
 
 
+def point_cells(values: Tensor) -> Tensor:
+    """`values` [60], one per point of CONTROL_POINTS, where the 8x8 grid holds the point; 0 for the slots: [8, 8]."""
+    cells = torch.zeros(GRID * GRID)
+    cells[_POINT_CELLS] = values
+    return cells.unflatten(0, (GRID, GRID))
+
+
 def lip_cells() -> Tensor:
     """1 where the 8x8 grid holds what a voice moves, lips, chin, jaw, teeth and tongue; 0 elsewhere: [8, 8]."""
     cells = torch.zeros(GRID * GRID)

@@ -1,0 +1,66 @@
+"""A batch of flow matching, whatever the model: x_t = (1 - sigma) * x0 + sigma * eps, target v = eps - x0.
+
+Knows nothing about where clips come from or what a model's conditions mean: those are named tensors that its forward
+takes. tau = 1000 * sigma, high = noisy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class FlowBatch:
+    """B clips with their noise. `mask` [B, 1, T, h, w] is 1 where an error counts; None is everywhere."""
+
+    x0: Tensor
+    """Clean latents [B, 16, T, h, w]."""
+    eps: Tensor
+    """Noise of the same shape."""
+    sigma: Tensor
+    """Noise level of each clip, [B] in (0, 1)."""
+    conditions: Mapping[str, Tensor]
+    """What the model's forward takes besides, [B, ...] each."""
+    mask: Tensor | None = None
+
+    @property
+    def noisy(self) -> Tensor:
+        """x_t."""
+        share = self.sigma[:, None, None, None, None]
+        return (1 - share) * self.x0 + share * self.eps
+
+    @property
+    def target(self) -> Tensor:
+        """The velocity to predict."""
+        return self.eps - self.x0
+
+    def part(self, number: int, parts: int) -> "FlowBatch":
+        """Part `number` of `parts`: one process's clips. Raises ValueError where B is not a multiple of `parts`."""
+        size = len(self.sigma)
+        if size % parts:
+            raise ValueError(f"a batch of {size} clips cannot be shared by {parts} processes: make it a multiple")
+        mine = slice(number * size // parts, (number + 1) * size // parts)
+        return FlowBatch(
+            self.x0[mine],
+            self.eps[mine],
+            self.sigma[mine],
+            {name: tensor[mine] for name, tensor in self.conditions.items()},
+            None if self.mask is None else self.mask[mine],
+        )
+
+
+def predict(velocity: nn.Module, batch: FlowBatch) -> Tensor:
+    """The velocity [B, 16, T, h, w] of `batch`."""
+    predicted: Tensor = velocity(batch.noisy, 1000 * batch.sigma, **batch.conditions)
+    return predicted
+
+
+def flow_loss(predicted: Tensor, batch: FlowBatch, weights: Tensor) -> Tensor:
+    """The mean squared error, each cell of the latent grid weighed by `weights` [h, w]."""
+    return ((predicted - batch.target).square() * weights).mean() / weights.mean()
+
+
+def flow_errors(predicted: Tensor, batch: FlowBatch, weights: Tensor) -> Tensor:
+    """The same clip by clip, [B]."""
+    return ((predicted - batch.target).square() * weights).flatten(1).mean(dim=1) / weights.mean()
