@@ -6,8 +6,10 @@ one line on stderr; 1: anything else; 130: stopped by Ctrl-C. Torch is imported 
 
 import argparse
 import json
+import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +23,7 @@ from engine.presets import GUIDANCE_PRESETS, SPEED_PRESETS
 from engine.progress import Progress
 from engine.request import GenerationRequest, build_request, flatten
 from engine.settings import Settings
-from engine.variants import NANO, VARIANTS
+from engine.variants import NANO, VARIANTS, find_variant
 
 REQUEST_FLAGS = [name for name in GenerationRequest.model_fields if not name.startswith("settings")]
 
@@ -66,7 +68,14 @@ def make_parser() -> argparse.ArgumentParser:
         group.add_argument(f"--{name}", dest=name, help=_help(info, defaults[name]), metavar="VALUE", **switch)
     inspect = commands.add_parser("inspect", help="print how a video was made", allow_abbrev=False)
     inspect.add_argument("video", type=Path)
-    commands.add_parser("models", help="list the models", allow_abbrev=False)
+    models = commands.add_parser("models", help="list, download or verify the models", allow_abbrev=False)
+    deeds = models.add_subparsers(dest="deed", metavar="{list,download,verify}")
+    deeds.add_parser("list", help="list the models (the default)", allow_abbrev=False)
+    download = deeds.add_parser("download", help="fetch a released model, or the rest of it", allow_abbrev=False)
+    download.add_argument("model", help="preview or flash")
+    download.add_argument("--to", type=Path, metavar="FOLDER", help="Where to (default: where it is looked for).")
+    verify = deeds.add_parser("verify", help="check a model's files against their checksums", allow_abbrev=False)
+    verify.add_argument("model", help="preview, flash, or a folder that a model was downloaded to")
     commands.add_parser("doctor", help="say what this machine has and lacks", allow_abbrev=False)
     return parser
 
@@ -110,19 +119,32 @@ def generate(arguments: argparse.Namespace) -> None:
     request = parse_request(arguments)
     from engine.session import Session
 
+    told: set[str] = set()
+    # Of several processes that share a clip (`torchrun`), the first speaks and writes.
+    is_first = os.environ.get("RANK", "0") == "0"
     bar_format = "{desc:<17}{bar:30} {percentage:3.0f} %{postfix}"
-    with tqdm(total=1.0, bar_format=bar_format, file=sys.stderr, disable=None, leave=False) as bar:
+    with (
+        tempfile.TemporaryDirectory() as aside,
+        tqdm(total=1.0, bar_format=bar_format, file=sys.stderr, disable=None if is_first else True, leave=False) as bar,
+    ):
 
         def show(progress: Progress) -> None:
+            if progress.note and is_first:
+                told.add(progress.note)
+                bar.write(f"Note: {progress.note}", file=sys.stderr)
             counted = f" {progress.done}/{progress.total}" if progress.total > 1 else ""
             bar.set_description_str(progress.stage + counted, refresh=False)
             if progress.seconds_left is not None:
                 bar.set_postfix_str(f"{progress.seconds_left:.0f} s left", refresh=False)
             bar.update(progress.fraction - bar.n)
 
-        record = Session().generate(request, show)
+        asked = request if is_first else request.model_copy(update={"out": Path(aside, request.out.name)})
+        record = Session().generate(asked, show)
+    if not is_first:
+        return
     for notice in record.notices:
-        print(f"Note: {notice}", file=sys.stderr)
+        if notice not in told:
+            print(f"Note: {notice}", file=sys.stderr)
     length_s, took_s = record.num_frames / record.fps, sum(record.seconds.values())
     print(f"{request.out}: {length_s:.2f} s of {record.width_px}x{record.height_px} px, made in {took_s:.1f} s")
 
@@ -134,11 +156,29 @@ def inspect(arguments: argparse.Namespace) -> None:
     print(read_record(arguments.video).model_dump_json(indent=2))
 
 
-def models() -> None:
-    """List the models and whether they are installed."""
-    for variant in VARIANTS.values():
-        state = "installed" if variant.is_installed else f"missing from {variant.folder}"
-        print(f"{variant.name:10} {variant.title} [{', '.join(variant.tasks)}] {state}")
+def models(arguments: argparse.Namespace) -> None:
+    """List the models and whether they are installed; download one; or verify one."""
+    match arguments.deed:
+        case "download":
+            from engine.model.downloads import download
+
+            variant = find_variant(arguments.model)
+            folder = arguments.to or variant.folder
+            download(variant, folder)
+            print(f"{variant.name} is whole, in {folder}")
+        case "verify":
+            from engine.model.downloads import verify
+
+            variant = find_variant(arguments.model)
+            if faults := verify(variant.folder):
+                more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+                again = f"python -m engine models download {variant.name} --to {variant.folder}"
+                raise UserError(f"{variant.folder}: {faults[0]}{more}; run {again}.", "model")
+            print(f"{variant.name} is whole, in {variant.folder}")
+        case _:
+            for variant in VARIANTS.values():
+                state = "installed" if variant.is_installed else f"missing from {variant.folder}"
+                print(f"{variant.name:10} {variant.title} [{', '.join(variant.tasks)}] {state}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -153,13 +193,14 @@ def main(argv: list[str] | None = None) -> int:
             case "inspect":
                 inspect(arguments)
             case "models":
-                models()
+                models(arguments)
             case "doctor":
                 from engine.doctor import examine
 
                 return examine()
     except UserError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {error.message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped; no file was written.", file=sys.stderr)

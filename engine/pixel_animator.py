@@ -10,7 +10,7 @@ weights never saw another mark; text-to-video has the zero picture for its image
 import io
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -29,8 +29,9 @@ from engine.media.face import face_token_mask
 from engine.media.lip_region import composite, follow, generated_cells, lip_box
 from engine.media.picture import even_size
 from engine.model.checkpoints import ReleasedTransformer, load_transformer
-from engine.model.encoders import AudioEncoder, ImageEncoder, TextEncoder, VideoAutoencoder
-from engine.model.memory import Mode, on_device, place
+from engine.model.encoders import LATENT_PX, AudioEncoder, ImageEncoder, TextEncoder, VideoAutoencoder
+from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE, TOKENIZER
+from engine.model.memory import TILE_OVERLAP_PX, TILE_PX, TILED_MODES, Mode, layer_by_layer, on_device, place
 from engine.preview import latent_picture
 from engine.progress import Stage
 from engine.request import Box, GenerationRequest
@@ -47,12 +48,6 @@ from engine.sampling.tasks import (
 )
 from engine.variants import FPS, SPEECH_ENCODERS, TRANSFORMER_WEIGHTS
 
-BASE = "Wan2.1-Fun-V1.1-1.3B-InP"
-AUTOENCODER_FILE = "Wan2.1_VAE.pth"
-TEXT_FILE = "models_t5_umt5-xxl-enc-bf16.pth"
-TOKENIZER = Path("google", "umt5-xxl")
-IMAGE_FILE = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
-LATENT_PX = 8
 TOKEN_PX = 16
 WINDOW_LATENT_FRAMES = 28
 """Content of a window; with the reference in front 29, the paper's 113 frames."""
@@ -84,6 +79,8 @@ class PixelAnimator:
             weights, kind, dtype, heads=_heads(base / "config.json"), audio_dim=audio_dim
         )
         self.autoencoder = VideoAutoencoder.load(base / AUTOENCODER_FILE)
+        if mode in TILED_MODES:
+            self.autoencoder.tile_px, self.autoencoder.overlap_px = TILE_PX, TILE_OVERLAP_PX
         self._image = ImageEncoder.load(base / IMAGE_FILE)
         self.checkpoint_sha256 = file_sha256(weights)
         place(self.transformer, mode, device, dtype)
@@ -92,7 +89,7 @@ class PixelAnimator:
     def encode(self, inputs: Inputs, request: GenerationRequest) -> Conditions:
         """Picture, words, voice and face as features, and the mask of the request's task."""
         num_frames = next_valid_length(inputs.num_frames)
-        height, width = self._size(inputs, request)
+        height, width = frame_size(inputs, request.settings.sampling.size_px)
         text, negative = self._text(request)
         picture = None if inputs.portrait is None else inputs.portrait.picture
         square = np.zeros((8, 8, 3), np.uint8) if picture is None else picture
@@ -160,19 +157,6 @@ class PixelAnimator:
             "decoding": 0.1 * inputs.num_frames,
         }
 
-    def _size(self, inputs: Inputs, request: GenerationRequest) -> tuple[int, int]:
-        """Height and width in pixels: multiples of 16 of the asked area, in the source's shape, or square."""
-        side = request.settings.sampling.size_px
-        if inputs.film is not None:
-            shape: tuple[int, int] = inputs.film.shape
-        elif inputs.portrait is not None:
-            shape = inputs.portrait.picture.shape[0], inputs.portrait.picture.shape[1]
-        else:
-            shape = side, side
-        scale = side / (shape[0] * shape[1]) ** 0.5
-        height, width = (max(TOKEN_PX, TOKEN_PX * round(edge * scale / TOKEN_PX)) for edge in shape)
-        return height, width
-
     def _grid(self, height: int, width: int) -> tuple[int, int]:
         return height // LATENT_PX, width // LATENT_PX
 
@@ -180,10 +164,12 @@ class PixelAnimator:
         """The prompt and the negative texts; the encoder is gone afterwards. Flash has no text guidance to feed."""
         encoder = TextEncoder.load(self._folder / BASE / TEXT_FILE, self._folder / BASE / TOKENIZER, self._dtype)
         groups = negative_words("released")
-        # Too big for the small modes: it runs where it was loaded, on the CPU.
-        where = self._used(encoder.model) if self._mode in {"full", "balanced"} else nullcontext()
-        with where:
-            return self._encoded(encoder, request, groups)
+        if self._mode in {"full", "balanced"}:
+            with self._used(encoder.model):
+                return self._encoded(encoder, request, groups)
+        layer_by_layer(encoder.model, self._device)
+        encoder.runs_on = self._device
+        return self._encoded(encoder, request, groups)
 
     def _encoded(
         self, encoder: TextEncoder, request: GenerationRequest, groups: dict[str, str]
@@ -293,6 +279,20 @@ class PixelAnimator:
             slot=move_if(conditions.slot),
             face_mask=move_if(conditions.face_mask),
         )
+
+
+def frame_size(inputs: Inputs, side: int) -> tuple[int, int]:
+    """Height and width in pixels of generated frames: multiples of 16 of the area of a square of `side`, in the
+    source's shape, or square."""
+    if inputs.film is not None:
+        shape: tuple[int, int] = inputs.film.shape
+    elif inputs.portrait is not None:
+        shape = inputs.portrait.picture.shape[0], inputs.portrait.picture.shape[1]
+    else:
+        shape = side, side
+    scale = side / (shape[0] * shape[1]) ** 0.5
+    height, width = (max(TOKEN_PX, TOKEN_PX * round(edge * scale / TOKEN_PX)) for edge in shape)
+    return height, width
 
 
 def levelled(wave: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ class Progress(BaseModel):
     total: int = Field(ge=0)
     fraction: float = Field(ge=0.0, le=1.0)
     seconds_left: float | None = None
+    note: str | None = Field(default=None, description="Something to know at once, such as the plan for the memory.")
     preview: bytes | None = Field(default=None, repr=False, description="An encoded WebP picture, maybe animated.")
 
 
@@ -77,6 +78,10 @@ class ProgressMeter:
                 preview=preview,
             )
         )
+
+    def tell(self, stage: Stage, note: str) -> None:
+        """Say `note` while `stage` goes on."""
+        self._callback(Progress(stage=stage, done=0, total=1, fraction=self._fraction, note=note))
 
     def finish(self) -> None:
         """The job is done."""

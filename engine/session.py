@@ -4,8 +4,11 @@ Importing this module is cheap; torch and the models come with the first job or 
 Knows nothing about queues or pages: one call is one job, in the caller's thread, and jobs wait for each other.
 """
 
+import errno
+import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,7 @@ from engine.variants import Variant, find_variant
 
 if TYPE_CHECKING:
     from engine.animator import Animator
+    from engine.inputs import Inputs
     from engine.settings import LiveSettings
 
 EXPECTED_S: dict[Stage, float] = {
@@ -56,15 +60,15 @@ class Session:
     ) -> GenerationRecord:
         """Make the video `request.out` and return its record; see `engine.pipeline.generate` for the last three.
 
-        Files are checked before a model is loaded. A job that runs out of memory is done again in the next smaller
-        memory mode, one whose numbers overflow in float32; both are said in the record's notices. Raises UserError for
-        bad input and whatever `on_progress` raises (`Cancelled`, to stop); in either case nothing is left under the
-        asked name.
+        Files are checked before a model is loaded, and the plan for the memory is told. A job that runs out of memory
+        is done again in the next smaller memory mode, one whose numbers overflow in float32; both are said in the
+        record's notices. Raises UserError for bad input and a full disk, and whatever `on_progress` raises
+        (`Cancelled`, to stop); in either case nothing is left under the asked name.
         """
-        with self._lock:
+        with self._lock, _full_disk_said(request.out):
             variant = find_variant(request.model)
             runtime = request.settings.runtime
-            loaded = (variant.folder.resolve(), runtime) in self._models
+            loaded = any(folder == variant.folder.resolve() for folder, _ in self._models)
             meter = ProgressMeter(on_progress, EXPECTED_S | ({"loading": 0.0} if loaded else {}))
             meter.report("reading", 0, 1)
             from engine.inputs import read_inputs
@@ -73,10 +77,10 @@ class Session:
             meter.report("loading", 0, 1)
             from engine import pipeline
 
-            notices: list[str] = []
             if not variant.is_nano:
-                _check_installed(variant)
-                runtime = self._planned(request, runtime, notices)
+                runtime, said = _planned(variant, request, inputs)
+                meter.tell("loading", said)
+            notices: list[str] = []
             while True:
                 animator = self._load(variant, runtime)
                 self._wear(animator, request)
@@ -92,36 +96,16 @@ class Session:
                     )
                     break
                 except (RuntimeError, MemoryError, NotFinite) as error:
-                    runtime = self._instead(runtime, error, notices)
-                    self._models.clear()
+                    runtime, said = _instead(runtime, error)
+                # Behind the handler, whose error holds on to the tensors of what was running.
+                notices.append(said)
+                meter.tell("loading", said)
+                del animator
+                self._models.clear()
+                _free_unused()
             meter.finish()
             seconds = {stage: round(spent, 3) for stage, spent in meter.seconds.items()}
             return record.model_copy(update={"seconds": seconds, "notices": (*record.notices, *notices)})
-
-    def _planned(self, request: GenerationRequest, runtime: RuntimeSettings, notices: list[str]) -> RuntimeSettings:
-        """`runtime` with what is `auto` decided for this machine's device and this clip; the plan is a notice."""
-        from engine.model.devices import plan
-
-        planned, said = plan(request, runtime)
-        notices.append(said)
-        return planned
-
-    @staticmethod
-    def _instead(runtime: RuntimeSettings, error: Exception, notices: list[str]) -> RuntimeSettings:
-        """The settings to try again with behind `error`; raises it where there are none."""
-        from engine.model.memory import FALLBACK, is_out_of_memory
-
-        if isinstance(error, NotFinite):
-            if runtime.precision in {"auto", "fp32"}:
-                message = "The model's numbers overflowed even in float32; lower guidance.audio and guidance.text."
-                raise UserError(message, "guidance.audio") from error
-            notices.append(f"Numbers overflowed in {runtime.precision}: done again in fp32.")
-            return runtime.model_copy(update={"precision": "fp32"})
-        if not is_out_of_memory(error) or runtime.memory not in FALLBACK:
-            raise error
-        smaller = FALLBACK[runtime.memory]
-        notices.append(f"Memory ran out in the mode {runtime.memory}: done again in the mode {smaller}.")
-        return runtime.model_copy(update={"memory": smaller})
 
     @staticmethod
     def _wear(animator: "Animator", request: GenerationRequest) -> None:
@@ -144,25 +128,96 @@ class Session:
 
     def _load_released(self, variant: Variant, runtime: RuntimeSettings) -> "Animator":
         from engine.model.devices import device_for, dtype_of, tune
+        from engine.model.parallel import processes, share
         from engine.pixel_animator import PixelAnimator
 
         # Two released models are too much for most machines.
         self._models = {key: model for key, model in self._models.items() if model.workers > 1}
+        _free_unused()
         assert variant.name != "nano" and runtime.memory != "auto"
-        animator = PixelAnimator(
-            variant.folder, variant.name, dtype_of(runtime.precision), device_for(), runtime.memory
-        )
+        device = device_for()
+        animator = PixelAnimator(variant.folder, variant.name, dtype_of(runtime.precision), device, runtime.memory)
         tune(animator.transformer, runtime)
+        if processes() > 1:
+            share(animator.transformer, device)
         return animator
 
 
-def _check_installed(variant: Variant) -> None:
+def _planned(variant: Variant, request: GenerationRequest, inputs: "Inputs") -> tuple[RuntimeSettings, str]:
+    """The runtime settings with what is `auto` decided for this machine's device and this clip, and the plan."""
+    from engine.model.devices import check_attention, plan
+    from engine.model.parallel import processes
+    from engine.pixel_animator import WINDOW_LATENT_FRAMES, frame_size
+
+    settings = request.settings
     if not variant.is_installed:
         raise UserError(
             f"The model {variant.name} is not installed in {variant.folder}: python -m engine models download "
             f"{variant.name}, or choose nano.",
             "model",
         )
+    check_attention(settings.runtime)
+    if processes() > 1 and settings.cache.kind == "first_block":
+        raise UserError(
+            "The step cache first_block decides in every process apart: choose magcache for several devices.",
+            "cache.kind",
+        )
+    return plan(
+        variant.folder,
+        settings.runtime,
+        num_frames=inputs.num_frames,
+        size=frame_size(inputs, settings.sampling.size_px),
+        # The reference in front of a window is a latent frame too.
+        window_latent_frames=1 + (settings.long_video.window_latent_frames or WINDOW_LATENT_FRAMES),
+    )
+
+
+def _instead(runtime: RuntimeSettings, error: Exception) -> tuple[RuntimeSettings, str]:
+    """The settings to try again with behind `error`, in words too; raises it where there are none."""
+    from engine.model.memory import FALLBACK, is_out_of_memory
+    from engine.model.parallel import processes
+
+    if isinstance(error, NotFinite):
+        if runtime.precision not in {"fp16", "bf16"}:
+            message = "The model's numbers overflowed even in float32; lower guidance.audio and guidance.text."
+            raise UserError(message, "guidance.audio") from error
+        said = f"Numbers overflowed in {runtime.precision}: done again in fp32."
+        return runtime.model_copy(update={"precision": "fp32"}), said
+    if not is_out_of_memory(error):
+        raise error
+    # Processes that share a clip would have to run out together.
+    smaller = FALLBACK.get(runtime.memory) if processes() == 1 else None
+    if smaller is None:
+        raise UserError(
+            f"Memory ran out in the mode {runtime.memory}: choose a smaller sampling.size_px or "
+            "long_video.window_latent_frames, or the model nano.",
+            "runtime.memory",
+        ) from error
+    said = f"Memory ran out in the mode {runtime.memory}: done again in the mode {smaller}."
+    return runtime.model_copy(update={"memory": smaller}), said
+
+
+def _free_unused() -> None:
+    from engine.model.memory import free_unused
+
+    free_unused()
+
+
+@contextmanager
+def _full_disk_said(out: Path) -> Iterator[None]:
+    """A disk that fills up, or a limit that it sets, as a UserError; whatever the library that met it raises."""
+    try:
+        yield
+    except Exception as error:
+        reason = getattr(error, "errno", None)
+        if reason not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} and "No space left on device" not in str(error):
+            raise
+        free_mb = shutil.disk_usage(out.parent).free / 1e6
+        raise UserError(
+            f"The disk of {out.parent} is full ({free_mb:.0f} MB free), or a limit on it is reached: make room, or "
+            "write elsewhere with --out.",
+            "out",
+        ) from error
 
 
 def _load_nano(variant: Variant) -> "Animator":

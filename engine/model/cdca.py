@@ -78,7 +78,7 @@ class CDCAProcessor:
         A shard of a sequence that several devices share need not be whole frames: it is padded to them.
         """
         length, frame_tokens = query.shape[1], conditions.frame_tokens
-        first = self._rank() * length
+        first = self._first_token(frame_tokens * key.shape[1])
         lead = first % frame_tokens
         frames = slice(first // frame_tokens, -(-(first + length) // frame_tokens))
         count = frames.stop - frames.start
@@ -98,11 +98,14 @@ class CDCAProcessor:
             output = everywhere.index_copy_(2, face, output)
         return output.flatten(1, 2)[:, lead : lead + length]
 
-    def _rank(self) -> int:
-        """This device's place among those that share the sequence."""
+    def _first_token(self, tokens: int) -> int:
+        """Where this device's share of so many tokens begins; all of them are its own if no other takes part."""
         if self._parallel_config is None:
             return 0
-        return int(self._parallel_config.context_parallel_config._flattened_mesh.get_local_rank())
+        mesh = self._parallel_config.context_parallel_config._flattened_mesh
+        share, left = divmod(tokens, mesh.size())
+        rank: int = mesh.get_local_rank()
+        return rank * share + min(rank, left)
 
 
 class CDCAttention(WanAttention):

@@ -1,27 +1,32 @@
 """The device at hand: which one, what it computes well, and how a clip fits into it.
 
-Knows nothing about files. `plan` turns what a request leaves to us (`auto`) into a decision and says it.
+`plan` turns what a request leaves to us (`auto`) into a decision and says it. Knows nothing about requests.
 """
 
+import os
+from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.attention_dispatch import AttentionBackendName, _check_attention_backend_requirements
 
 from engine.errors import UserError
 from engine.model.memory import MODES, choose_mode, describe, estimate, free_bytes, read_geometry
-from engine.request import GenerationRequest
+from engine.model.parallel import processes
+from engine.sampling.forwards import BATCHED_TOKENS, MAX_ROWS
+from engine.sampling.tasks import next_valid_length, to_latent_frames
 from engine.settings import RuntimeSettings
-from engine.variants import find_variant
 
-WINDOW_LATENT_FRAMES = 29
 TOKEN_PX = 16
+"""Side in pixels of what a token stands for."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def device_for() -> torch.device:
-    """The first CUDA device, Apple's, or the CPU."""
+    """A CUDA device, each process of a shared clip its own, Apple's, or the CPU."""
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        return torch.device("cuda", torch.cuda.current_device())
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
@@ -37,36 +42,62 @@ def dtype_of(precision: str) -> torch.dtype:
     return DTYPES[best_precision(device_for()) if precision == "auto" else precision]
 
 
-def plan(request: GenerationRequest, runtime: RuntimeSettings) -> tuple[RuntimeSettings, str]:
-    """`runtime` decided for this device, and the plan in words. Raises UserError where the clip does not fit."""
+def plan(
+    folder: Path, runtime: RuntimeSettings, *, num_frames: int, size: tuple[int, int], window_latent_frames: int
+) -> tuple[RuntimeSettings, str]:
+    """`runtime` decided for this device and a clip of the released model in `folder`, and the plan in words.
+
+    `num_frames` frames of `size` (height, width) pixels are made in windows of so many latent frames. Raises UserError
+    where the clip does not fit, or the model is not whole.
+    """
     device = device_for()
     precision = best_precision(device) if runtime.precision == "auto" else runtime.precision
-    side = request.settings.sampling.size_px
-    window = request.settings.long_video.window_latent_frames or WINDOW_LATENT_FRAMES
-    sizes = {
-        "tokens": window * (side // TOKEN_PX) ** 2,
-        "rows": 1,
-        "pixels": side * side,
-        "weight_bytes": DTYPES[precision].itemsize,
+    height, width = size
+    frames = min(window_latent_frames, to_latent_frames(next_valid_length(num_frames)))
+    tokens = frames * (height // TOKEN_PX) * (width // TOKEN_PX)
+    geometry = read_geometry(folder)
+    estimates = {
+        mode: estimate(
+            geometry,
+            mode,
+            tokens=-(-tokens // processes()),
+            rows=1 if tokens > BATCHED_TOKENS else MAX_ROWS,
+            pixels=height * width,
+            weight_bytes=DTYPES[precision].itemsize,
+            on_cpu=device.type == "cpu",
+        )
+        for mode in MODES
     }
-    geometry = read_geometry(find_variant(request.model).folder)
-    estimates = {mode: estimate(geometry, mode, **sizes) for mode in MODES}
     free = free_bytes(device)
     mode = choose_mode(estimates, free) if runtime.memory == "auto" else runtime.memory
-    said = describe(mode, estimates[mode], free, 4 * (window - 1) + 1, (side, side))
+    said = describe(mode, estimates[mode], free, num_frames, size)
     return runtime.model_copy(update={"memory": mode, "precision": precision}), said
 
 
-def tune(transformer: Any, runtime: RuntimeSettings) -> None:
-    """The asked attention kernel and compilation. Raises UserError for a kernel that is not installed."""
+def check_attention(runtime: RuntimeSettings) -> None:
+    """Raise UserError where the asked attention kernel is not installed, or does not run on this device."""
+    if runtime.attention == "native":
+        return
+    try:
+        _check_attention_backend_requirements(AttentionBackendName(runtime.attention))
+    except (RuntimeError, ValueError, ImportError) as error:
+        raise _no_kernel(runtime, error) from error
+    if device_for().type != "cuda":
+        raise _no_kernel(runtime, "it needs a CUDA device")
+
+
+def _no_kernel(runtime: RuntimeSettings, reason: object) -> UserError:
+    first_line = str(reason).strip().splitlines()[0][:160].rstrip(".")
+    return UserError(
+        f"The attention kernel {runtime.attention} cannot be used ({first_line}): install it, or choose native.",
+        "runtime.attention",
+    )
+
+
+def tune(transformer: Any, runtime: RuntimeSettings, compiler: str = "inductor") -> None:
+    """The asked attention kernel, and compilation of the block that repeats. Raises UserError as `check_attention`."""
+    check_attention(runtime)
     if runtime.attention != "native":
-        try:
-            transformer.set_attention_backend(runtime.attention)
-        except (RuntimeError, ValueError, ImportError) as error:
-            reason = str(error).strip().splitlines()[0][:160]
-            raise UserError(
-                f"The attention kernel {runtime.attention} cannot be used ({reason}): install it, or choose native.",
-                "runtime.attention",
-            ) from error
+        transformer.set_attention_backend(runtime.attention)
     if runtime.compile:
-        transformer.compile_repeated_blocks()
+        transformer.compile_repeated_blocks(backend=compiler)

@@ -5,6 +5,7 @@ with. Knows nothing about the transformer itself. Nano brings encoders of its ow
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +28,7 @@ from engine.errors import UserError
 from engine.model import checkpoints
 from engine.model.audio_projection import TOKENS_PER_VIDEO_FRAME, WINDOW
 from engine.model.sizes import Shapes, autoencoder_base_dim, clip_config, umt5_config
+from engine.model.tiles import cover, join
 
 # Progress is told through our own reports; standard error is for one line of what went wrong.
 disable_progress_bar()
@@ -37,6 +39,13 @@ HOP_SAMPLES = 320
 RECEPTIVE_SAMPLES = 400
 """wav2vec2 makes a feature of 400 samples every 320: at 50 Hz, but one second has room for 49 only."""
 
+LATENT_PX = 8
+"""Side in pixels of what a latent stands for."""
+
+Memory = list[Tensor | str | None]
+"""What the video autoencoder's causal convolutions remember of the frames before; it puts a word into it too."""
+Run = Callable[[Tensor, Memory, bool], Tensor]
+
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -46,6 +55,8 @@ class TextEncoder:
 
     def __init__(self, model: UMT5EncoderModel, tokenizer: PreTrainedTokenizerBase, tokens: int = TEXT_TOKENS) -> None:
         self.model, self.tokenizer, self.tokens = model, tokenizer, tokens
+        self.runs_on: torch.device | None = None
+        """Where it computes, if not where its weights are."""
 
     @classmethod
     def load(cls, weights: Path, tokenizer: Path, dtype: torch.dtype = torch.float32) -> Self:
@@ -57,7 +68,7 @@ class TextEncoder:
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """[B, tokens, text_dim]. Raises UserError for a prompt of more than `tokens` tokens, its end mark included."""
-        batch = self.tokenizer(list(prompts), padding=True, return_tensors="pt").to(self.model.device)
+        batch = self.tokenizer(list(prompts), padding=True, return_tensors="pt").to(self._device)
         lengths = batch.attention_mask.sum(1)
         longest = int(lengths.max())
         if longest > self.tokens:
@@ -68,9 +79,13 @@ class TextEncoder:
     def tokens_of(self, prompt: str) -> Tensor:
         """The states of one prompt without padding, [L, text_dim]; none for an empty one."""
         if not prompt:
-            return torch.zeros(0, self.model.config.d_model, dtype=self.model.dtype, device=self.model.device)
-        batch = self.tokenizer([prompt], return_tensors="pt").to(self.model.device)
+            return torch.zeros(0, self.model.config.d_model, dtype=self.model.dtype, device=self._device)
+        batch = self.tokenizer([prompt], return_tensors="pt").to(self._device)
         return self.states(batch.input_ids, batch.attention_mask)[0]
+
+    @property
+    def _device(self) -> torch.device:
+        return self.runs_on or self.model.device
 
     def states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Encoder states [B, L, text_dim] of token ids [B, L], zero where the mask [B, L] is 0."""
@@ -160,10 +175,14 @@ class AudioEncoder:
 
 
 class VideoAutoencoder:
-    """Videos in [−1, 1] to latents of zero mean and unit deviation, and back."""
+    """Videos in [−1, 1] to latents of zero mean and unit deviation, and back, frame by frame.
 
-    def __init__(self, model: AutoencoderKLWan) -> None:
-        self.model = model
+    With `tile_px` a frame goes through in tiles of at most that side, which share `overlap_px`: the memory is that of
+    a tile, the result nearly the same. 0 is the whole frame at once.
+    """
+
+    def __init__(self, model: AutoencoderKLWan, tile_px: int = 0, overlap_px: int = 0) -> None:
+        self.model, self.tile_px, self.overlap_px = model, tile_px, overlap_px
 
     @classmethod
     def load(cls, weights: Path, dtype: torch.dtype = torch.float32) -> Self:
@@ -182,17 +201,15 @@ class VideoAutoencoder:
         The autoencoder's own causal memory joins them, so they are those of the whole video. One stream at a time.
         """
         mean, std = self._statistics()
-        self.model.clear_cache()
-        for frames in chunks:
-            self.model._enc_conv_idx = [0]
-            states = self.model.encoder(
-                frames.to(self.model.device, self.model.dtype),
-                feat_cache=self.model._enc_feat_map,
-                feat_idx=self.model._enc_conv_idx,
-            )
-            mode = self.model.quant_conv(states)[:, : mean.shape[1]]
-            yield (mode - mean) / std
-        self.model.clear_cache()
+
+        def encode(frames: Tensor, memory: Memory, _is_first: bool) -> Tensor:
+            states = self.model.encoder(frames, feat_cache=memory, feat_idx=[0])
+            return (self.model.quant_conv(states)[:, : mean.shape[1]] - mean) / std
+
+        convolutions = self.model._cached_conv_counts["encoder"]
+        yield from self._stream(
+            chunks, encode, convolutions, side=self.tile_px, overlap=self.overlap_px, scale=1 / LATENT_PX
+        )
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
@@ -206,24 +223,50 @@ class VideoAutoencoder:
         Bit for bit those of the whole video, with the memory of one latent. One stream at a time.
         """
         mean, std = self._statistics()
-        self.model.clear_cache()
-        for index in range(latents.shape[2]):
-            latent = latents[:, :, index : index + 1].to(self.model.device, self.model.dtype) * std + mean
-            self.model._conv_idx = [0]
-            frames = self.model.decoder(
-                self.model.post_quant_conv(latent),
-                feat_cache=self.model._feat_map,
-                feat_idx=self.model._conv_idx,
-                first_chunk=index == 0,
-            )
-            yield frames.clamp(-1, 1)
-        self.model.clear_cache()
+
+        def decode(latent: Tensor, memory: Memory, is_first: bool) -> Tensor:
+            states = self.model.post_quant_conv(latent * std + mean)
+            frames = self.model.decoder(states, feat_cache=memory, feat_idx=[0], first_chunk=is_first)
+            return frames.clamp(-1, 1)
+
+        tile, overlap = self.tile_px // LATENT_PX, self.overlap_px // LATENT_PX
+        convolutions = self.model._cached_conv_counts["decoder"]
+        yield from self._stream(
+            latents.split(1, dim=2), decode, convolutions, side=tile, overlap=overlap, scale=LATENT_PX
+        )
+
+    def _stream(
+        self, chunks: Iterable[Tensor], run: Run, convolutions: int, *, side: int, overlap: int, scale: float
+    ) -> Iterator[Tensor]:
+        """`run` on each chunk, whole or in tiles; what it remembers of a tile waits on the CPU for the next chunk."""
+        device, dtype = self.model.device, self.model.dtype
+        chunks = iter(chunks)
+        first = next(chunks)
+        height, width = first.shape[-2:]
+        tiles = cover(height, width, side or max(height, width), overlap)
+        memories: list[Memory] = [[None] * convolutions for _ in tiles]
+        for number, chunk in enumerate(chain([first], chunks)):
+
+            def made(index: int, chunk: Tensor = chunk, is_first: bool = number == 0) -> Tensor:
+                memory = _moved(memories[index], device)
+                part = run(tiles[index].of(chunk).to(device, dtype), memory, is_first)
+                memories[index] = _moved(memory, torch.device("cpu"))
+                return part.cpu()
+
+            if len(tiles) == 1:
+                yield run(chunk.to(device, dtype), memories[0], number == 0)
+            else:
+                yield join([tile.times(scale) for tile in tiles], made, round(overlap * scale))
 
     def _statistics(self) -> tuple[Tensor, Tensor]:
         config = self.model.config
         values = torch.tensor([config.latents_mean, config.latents_std]).to(self.model.device, self.model.dtype)
         mean, std = values[:, None, :, None, None, None]
         return mean, std
+
+
+def _moved(memory: Memory, device: torch.device) -> Memory:
+    return [entry.to(device) if isinstance(entry, Tensor) else entry for entry in memory]
 
 
 def _chunks(video: Tensor) -> Iterator[tuple[int, int]]:

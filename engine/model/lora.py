@@ -6,8 +6,9 @@ where files come from.
 
 from pathlib import Path
 
+import torch
 from diffusers.loaders.lora_conversion_utils import _convert_non_diffusers_wan_lora_to_diffusers
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.errors import UserError
 from engine.model.checkpoints import read_tensors
@@ -25,18 +26,22 @@ def load_lora(transformer: EchoMimicTransformer3DModel, path: Path, scale: float
     modules = dict(transformer.named_modules())
     for name, tensor in state.items():
         module_name, _, part = name.partition(".lora_")
-        weight = getattr(modules.get(module_name), "weight", None)
-        if weight is None:
+        module = modules.get(module_name)
+        if not isinstance(module, nn.Linear):
             raise UserError(f"{path.name} is not a LoRA for this model: it has no layer {module_name}.", "lora")
-        inside = weight.shape[1] if part.startswith("A") else weight.shape[0]
-        if inside != tensor.shape[1 if part.startswith("A") else 0]:
+        size, axis = (module.in_features, 1) if part.startswith("A") else (module.out_features, 0)
+        if size != tensor.shape[axis]:
             raise UserError(
-                f"{path.name} is a LoRA for a model of another size: {module_name} is {list(weight.shape)}, the file's "
-                f"part {list(tensor.shape)}.",
+                f"{path.name} is a LoRA for a model of another size: {module_name} takes {module.in_features} numbers "
+                f"to {module.out_features}, the file's part is {list(tensor.shape)}.",
                 "lora",
             )
     transformer.load_lora_adapter(state, prefix=None, adapter_name=ADAPTER)
     transformer.set_adapters([ADAPTER], [scale])
+    # It is given the type of the weights beside it, which is not what they compute in where they are stored in 8 bits.
+    for name, parameter in transformer.named_parameters():
+        if ".lora_" in name and parameter.dtype == torch.float8_e4m3fn:
+            parameter.data = parameter.data.to(transformer.proj_out.weight.dtype)
 
 
 def unload_lora(transformer: EchoMimicTransformer3DModel) -> None:

@@ -1,47 +1,69 @@
 """Memory: what a clip needs on a device in each mode, and putting a model into a mode.
 
     full        everything stays on the device
-    balanced    one part at a time: text encoder, then transformer, then video autoencoder
-    low         the transformer's blocks come one by one (group offload), in half precision stored as 8-bit floats;
-                the text encoder stays on the CPU
-    quantised   weights as 8-bit integers on the device, the rest as in low
+    balanced    one part at a time: text encoder, then transformer, then video autoencoder (model offload)
+    quantised   the transformer stays, with 8-bit integer weights; the layers of the text encoder come one by one
+                (group offload), the video autoencoder works tile by tile
+    low         as quantised, but the transformer's blocks come one by one too, in half precision stored as 8-bit floats
 
-The estimate is arithmetic on numbers of weights and tokens; the tests hold it against tensors really allocated. Knows
-nothing about requests.
+The estimate is arithmetic on numbers of weights, tokens and pixels; the tests hold it against tensors really allocated.
+Knows nothing about requests. Departure: on a CPU there is nowhere to offload to, so that only tiles and
+8-bit integers save anything there.
 """
 
+import gc
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+import gguf
 import psutil
 import torch
+from diffusers.hooks import apply_group_offloading
+from diffusers.quantizers.gguf.utils import GGUFLinear, GGUFParameter
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from engine.errors import UserError
-from engine.variants import TRANSFORMER_WEIGHTS
+from engine.model.checkpoints import read_tensors
+from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE
+from engine.model.sizes import autoencoder_base_dim
+from engine.variants import SPEECH_ENCODERS, TRANSFORMER_WEIGHTS
 
 Mode = Literal["full", "balanced", "low", "quantised"]
-MODES: tuple[Mode, ...] = ("full", "balanced", "low", "quantised")
-"""From the fastest to the smallest but for the last, which trades accuracy too."""
-FALLBACK: dict[str, Mode] = {"full": "balanced", "balanced": "low", "low": "quantised"}
+MODES: tuple[Mode, ...] = ("full", "balanced", "quantised", "low")
+"""From the fastest to the smallest. 8-bit integers with a scale for every 32 come before the streaming of blocks,
+because they are nearer to the published weights than 8-bit floats are, and nothing has to be moved."""
+FALLBACK: dict[str, Mode] = dict(pairwise(MODES))
 """What is tried next where a mode runs out of memory."""
+TILED_MODES = frozenset({"low", "quantised"})
+TILE_PX, TILE_OVERLAP_PX = 256, 64
+"""Side of the video autoencoder's tiles in the small modes, and what neighbours share."""
+
+QUANTISATION = gguf.GGMLQuantizationType.Q8_0
+QUANTISED_GROUP, QUANTISED_GROUP_BYTES = gguf.GGML_QUANT_SIZES[QUANTISATION]
+"""So many weights share a scale, and take so many bytes together with it."""
 
 GB = 1e9
 HALF_BYTES, FLOAT_BYTES = 2, 4
 """The text encoder is published in bfloat16, the smaller encoders in float32."""
 SAFETY = 1.1
 """Room for the allocator and the kernels' workspaces."""
-TOKEN_WIDTHS = 5.5
+TOKEN_WIDTHS = 5.2
 """Tensors of a token's width that a block holds at once: the residual, its norm, query, key, value, rotary copies."""
 HIDDEN_WIDTHS = 2
 """Tensors of the feed-forward's width."""
-DECODED_CHANNELS = 7
-"""Feature maps of the autoencoder's base width, for four frames of full size, while one latent frame is decoded."""
+EXACT_WIDTHS = 2
+"""Norms are computed in float32: in half precision so many tensors of a token's width take half as much again."""
+DECODED_WIDTHS = 51
+"""Feature maps of the autoencoder's base width and a frame's full size while one latent frame of four is decoded, with
+the memory of the frames before it."""
+TEXT_TABLE_SHARE = 0.19
+"""Of the text encoder's weights, its table of words: the largest of its layers."""
 CONTEXT_BYTES = 300e6
 """What a CUDA context itself takes."""
 
@@ -52,8 +74,10 @@ class Geometry:
 
     transformer_weights: int
     text_weights: int
-    other_weights: int
-    """Of the image, speech and video encoders, which compute in float32."""
+    image_weights: int
+    """Of the picture's encoder, which computes in float32, as do the next two."""
+    speech_weights: int
+    autoencoder_weights: int
     width: int
     hidden_width: int
     layers: int
@@ -61,29 +85,40 @@ class Geometry:
 
 
 def read_geometry(folder: Path) -> Geometry:
-    """Of the released model in `folder`, from its files' headers and sizes; nothing is loaded.
+    """Of the released model in `folder`, from its files' headers and sizes; no weights are read.
 
-    Raises UserError where the transformer's file cannot be read.
+    Raises UserError where a file is not there or cannot be read.
     """
     try:
         with safe_open(folder / TRANSFORMER_WEIGHTS, "pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        text = (folder / BASE / TEXT_FILE).stat().st_size
+        speech = sum(file.stat().st_size for name in SPEECH_ENCODERS.values() for file in (folder / name).glob("*"))
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"{folder / TRANSFORMER_WEIGHTS} cannot be read ({error}); download it again.", "model"
+            f"The model in {folder} is not whole: {str(error).splitlines()[0]}; download it again.", "model"
         ) from error
-    sizes = {path.name: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
-    text = sum(size for name, size in sizes.items() if "t5" in name)
-    others = sum(sizes.values()) - text - (folder / TRANSFORMER_WEIGHTS).stat().st_size
-    return Geometry(
-        transformer_weights=sum(math.prod(shape) for shape in shapes.values()),
-        text_weights=text // HALF_BYTES,
-        other_weights=others // FLOAT_BYTES,
-        width=shapes["patch_embedding.weight"][0],
-        hidden_width=shapes["blocks.0.ffn.0.weight"][0],
-        layers=len({name.split(".")[1] for name in shapes if name.startswith("blocks.")}),
-        autoencoder_width=96,
+    image, autoencoder = (
+        {name: tuple(tensor.shape) for name, tensor in read_tensors(folder / BASE / file).items()}
+        for file in (IMAGE_FILE, AUTOENCODER_FILE)
     )
+    width, hidden_width = (shapes.get(name, (0,))[0] for name in ("patch_embedding.weight", "blocks.0.ffn.0.weight"))
+    return Geometry(
+        transformer_weights=_count(shapes),
+        text_weights=text // HALF_BYTES,
+        # The text tower in the same file is not used.
+        image_weights=_count({name: shape for name, shape in image.items() if name.startswith("visual.")}),
+        speech_weights=speech // FLOAT_BYTES,
+        autoencoder_weights=_count(autoencoder),
+        width=width,
+        hidden_width=hidden_width,
+        layers=max(1, len({name.split(".")[1] for name in shapes if name.startswith("blocks.")})),
+        autoencoder_width=autoencoder_base_dim(autoencoder),
+    )
+
+
+def _count(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 @dataclass(frozen=True)
@@ -102,40 +137,56 @@ class Estimate:
 
 def activation_bytes(geometry: Geometry, tokens: int, rows: int, weight_bytes: int) -> float:
     """What a forward of `rows` samples of `tokens` holds besides the weights: the block that is running."""
-    token_bytes = TOKEN_WIDTHS * geometry.width + HIDDEN_WIDTHS * geometry.hidden_width
-    return rows * tokens * token_bytes * max(weight_bytes, 2)
+    exact_bytes = (FLOAT_BYTES - weight_bytes) * EXACT_WIDTHS * geometry.width
+    token_bytes = (TOKEN_WIDTHS * geometry.width + HIDDEN_WIDTHS * geometry.hidden_width) * weight_bytes + exact_bytes
+    return rows * tokens * token_bytes
 
 
-def estimate(geometry: Geometry, mode: Mode, *, tokens: int, rows: int, pixels: int, weight_bytes: int = 2) -> Estimate:
+def decoding_bytes(geometry: Geometry, pixels: int) -> float:
+    """What the video autoencoder holds besides its weights while it decodes frames, or tiles, of so many pixels."""
+    return pixels * geometry.autoencoder_width * DECODED_WIDTHS * FLOAT_BYTES
+
+
+def estimate(
+    geometry: Geometry,
+    mode: Mode,
+    *,
+    tokens: int,
+    rows: int,
+    pixels: int,
+    weight_bytes: int = HALF_BYTES,
+    on_cpu: bool = False,
+) -> Estimate:
     """Peak bytes of a clip: windows of `tokens` tokens, `rows` of them in a forward, frames of `pixels` pixels.
 
-    `weight_bytes` is 4 for float32, 2 for half precision.
+    `weight_bytes` is 4 for float32, 2 for half precision. `on_cpu`: the device is the host, where everything is.
     """
     text = geometry.text_weights * weight_bytes
     transformer = geometry.transformer_weights * weight_bytes
-    others = geometry.other_weights * 4
+    image, speech, autoencoder = (
+        weights * FLOAT_BYTES
+        for weights in (geometry.image_weights, geometry.speech_weights, geometry.autoencoder_weights)
+    )
     running = activation_bytes(geometry, tokens, rows, weight_bytes)
-    decoding = 4 * pixels * geometry.autoencoder_width * DECODED_CHANNELS * 4
-    parts: tuple[float, float, float]
-    match mode:
-        case "full":
-            # The text encoder is let go before the transformer runs.
-            parts = (text + transformer + others, transformer + others + running, transformer + others + decoding)
-        case "balanced":
-            parts = (max(text, others), transformer + running, others + decoding)
-        case "low":
-            two_blocks = 2 * transformer / geometry.layers
-            parts = (others, two_blocks + running, others + decoding)
-        case "quantised":
-            parts = (others, transformer / weight_bytes + running, others + decoding)
+    decoding = decoding_bytes(geometry, min(pixels, TILE_PX**2) if mode in TILED_MODES else pixels)
+    if mode == "quantised":
+        transformer = geometry.transformer_weights * QUANTISED_GROUP_BYTES // QUANTISED_GROUP
+    if on_cpu or mode == "full":
+        # The text encoder is let go before anything else runs.
+        kept = transformer + image + speech + autoencoder
+        return Estimate(*(SAFETY * (kept + part) for part in (max(text, decoding), running, decoding)))
+    if mode == "balanced":
+        stays, text_part = 0.0, text
+    else:
+        stays, text_part = transformer if mode == "quantised" else 0.0, TEXT_TABLE_SHARE * text
+    computing = 2 * transformer / geometry.layers if mode == "low" else transformer
+    encoding = stays + max(text_part, image, speech, autoencoder + decoding)
+    parts = (encoding, computing + running, stays + autoencoder + decoding)
     return Estimate(*(SAFETY * part + CONTEXT_BYTES for part in parts))
 
 
 def choose_mode(estimates: dict[Mode, Estimate], free_bytes: float) -> Mode:
-    """The first mode of full, balanced and low that fits, or quantised where none does.
-
-    Raises UserError where not even that fits.
-    """
+    """The first of the modes that fits. Raises UserError where none does."""
     for mode in MODES:
         if estimates[mode].peak_bytes <= free_bytes:
             return mode
@@ -164,11 +215,9 @@ def free_bytes(device: torch.device) -> float:
 
 
 def place(transformer: Any, mode: Mode, device: torch.device, dtype: torch.dtype) -> None:
-    """Put the transformer into `mode` for `device`; of the other parts see `on_device`."""
+    """Put the transformer into `mode` for `device`; of the other parts see `on_device` and `layer_by_layer`."""
     match mode:
-        case "full":
-            transformer.to(device)
-        case "balanced":
+        case "full" | "balanced":
             transformer.to(device)
         case "low":
             if dtype != torch.float32:
@@ -181,17 +230,36 @@ def place(transformer: Any, mode: Mode, device: torch.device, dtype: torch.dtype
                 use_stream=device.type == "cuda",
             )
         case "quantised":
-            quantise(transformer)
+            quantise(transformer, dtype)
             transformer.to(device)
 
 
-def quantise(transformer: nn.Module) -> None:
-    """Weights of the blocks' linear layers as 8-bit integers with a scale per channel; activations stay as they are."""
-    from optimum.quanto import freeze, qint8
-    from optimum.quanto import quantize as to_quanto
+def quantise(transformer: nn.Module, dtype: torch.dtype) -> None:
+    """The weights of the blocks' linear layers as 8-bit integers, a scale for every 32; activations stay in `dtype`.
 
-    to_quanto(transformer.get_submodule("blocks"), weights=qint8)
-    freeze(transformer.get_submodule("blocks"))
+    GGUF's Q8_0 through diffusers. A layer whose width is no multiple of 32 stays as it is.
+    """
+    for module in list(transformer.get_submodule("blocks").modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear and child.in_features % QUANTISED_GROUP == 0:
+                setattr(module, name, _quantised(child, dtype))
+
+
+@torch.no_grad()
+def _quantised(linear: nn.Linear, dtype: torch.dtype) -> GGUFLinear:
+    packed = gguf.quants.quantize(linear.weight.float().cpu().numpy(), QUANTISATION)
+    layer = GGUFLinear(
+        linear.in_features, linear.out_features, linear.bias is not None, dtype, device=torch.device("meta")
+    )
+    layer.weight = GGUFParameter(torch.from_numpy(packed), quant_type=QUANTISATION)
+    layer.bias = linear.bias
+    return layer
+
+
+def layer_by_layer(module: nn.Module, device: torch.device) -> None:
+    """`module`'s layers come to the device as they are called, and go again."""
+    streams = device.type == "cuda"
+    apply_group_offloading(module, device, offload_type="leaf_level", use_stream=streams, low_cpu_mem_usage=streams)
 
 
 @contextmanager
@@ -203,9 +271,17 @@ def on_device(module: nn.Module, mode: Mode, device: torch.device) -> Iterator[N
     finally:
         if mode != "full" and device.type != "cpu":
             module.to("cpu")
-            torch.cuda.empty_cache()
+            free_unused()
+
+
+def free_unused() -> None:
+    """Give back what no living tensor holds, on the host and on the device."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device, or the machine, had no memory left."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError)
+    # The CPU's allocator raises a bare RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)

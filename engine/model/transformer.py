@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from diffusers.configuration_utils import register_to_config
+from diffusers.models._modeling_parallel import ContextParallelInput, ContextParallelOutput
 from diffusers.models.modeling_outputs import Transformer2DModelOutput
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.utils import apply_lora_scale
@@ -31,8 +32,12 @@ class EchoMimicTransformer3DModel(WanTransformer3DModel):
 
     _repeated_blocks = ["EchoMimicBlock"]  # noqa: RUF012 (ModelMixin's attributes)
     _no_split_modules = ["EchoMimicBlock"]  # noqa: RUF012
-    # Wan's plan shards the frame-major tokens, so that a shard is not whole frames; audio attention needs those.
-    _cp_plan = None
+    # Tokens are split once, in front of everything that is done for each of them: step caches keep shards too.
+    _cp_plan = {  # noqa: RUF012
+        "rope": dict.fromkeys((0, 1), ContextParallelInput(split_dim=1, expected_dims=4, split_output=True)),
+        "sequence": {0: ContextParallelInput(split_dim=1, expected_dims=3, split_output=True)},
+        "proj_out": ContextParallelOutput(gather_dim=1, expected_dims=3),
+    }
 
     @register_to_config
     def __init__(  # noqa: PLR0917 (one argument for each of Wan's)
@@ -98,6 +103,8 @@ class EchoMimicTransformer3DModel(WanTransformer3DModel):
             )
             for _ in range(num_layers)
         )
+        # Several devices share the tokens behind it.
+        self.sequence = nn.Identity()
         self._initialise()
 
     @torch.no_grad()
@@ -152,7 +159,7 @@ class EchoMimicTransformer3DModel(WanTransformer3DModel):
         """
         grid = [size // patch for size, patch in zip(hidden_states.shape[2:], self.config.patch_size, strict=True)]
         rotary_emb = self.rope(hidden_states)
-        hidden_states = self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous()
+        hidden_states = self.sequence(self.patch_embedding(hidden_states).flatten(2).transpose(1, 2).contiguous())
 
         embedder = self.condition_embedder
         # The time embedder stays in float32 whatever the rest is loaded in.

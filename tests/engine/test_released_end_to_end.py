@@ -13,7 +13,8 @@ from engine.__main__ import main
 from engine.errors import UserError
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter, probe, read_video_frames
-from engine.pixel_animator import AUTOENCODER_FILE, BASE, GREY_SETTLES, PixelAnimator, levelled
+from engine.model.layout import AUTOENCODER_FILE, BASE
+from engine.pixel_animator import GREY_SETTLES, PixelAnimator, levelled
 from engine.records import read_record
 from engine.variants import TASKS, TRANSFORMER_WEIGHTS
 from tests.conftest import voice_like
