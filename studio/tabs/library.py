@@ -48,11 +48,11 @@ class LibraryTab:
             self.list = gr.HTML(apply_default_css=False, js_on_load=JOB_LIST, elem_id="library-list")
         self.filters = [self._words, self._task, self._state]
         gr.on(
-            [self._words.input, self._task.input, self._state.input],
+            [self._words.change, self._task.input, self._state.input],
             self.show,
             self.filters,
             self.outputs,
-            trigger_mode="always_last",
+            trigger_mode="multiple",
             **QUIET,
         )
 

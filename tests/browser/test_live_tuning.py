@@ -126,7 +126,7 @@ def test_waiting_jobs_are_moved_paused_changed_and_deleted(server: Server, visit
         for row in page.locator("#queue [data-act=delete]").all()[::-1]:
             row.click()
         page.click("#result-cancel")
-        page.wait_for_selector(".em-ended")
+    page.wait_for_selector(".em-ended")
 
 
 def test_the_library_finds_a_job_and_a_dropped_video_gives_its_settings_back(
