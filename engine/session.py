@@ -5,6 +5,7 @@ Knows nothing about queues or pages: one call is one job, in the caller's thread
 """
 
 import errno
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -209,8 +210,9 @@ def _full_disk_said(out: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = getattr(error, "errno", None)
-        if reason not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} and "No space left on device" not in str(error):
+        # Libraries in other languages put the number into words.
+        numbers = {getattr(error, "errno", None), *map(int, re.findall(r"os error (\d+)", str(error)))}
+        if numbers.isdisjoint({errno.ENOSPC, errno.EDQUOT, errno.EFBIG}):
             raise
         free_mb = shutil.disk_usage(out.parent).free / 1e6
         raise UserError(

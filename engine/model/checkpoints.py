@@ -31,6 +31,10 @@ ReleasedTransformer = Literal["preview", "flash"]
 Model = TypeVar("Model", bound=nn.Module)
 
 
+UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError)
+"""What libraries raise for weights files that are cut short, damaged, or would have to run code to be read."""
+
+
 def convert_transformer(state: State) -> State:
     """Wan's names by diffusers' own converter, the audio branch's by ours."""
     renames = {
@@ -156,7 +160,7 @@ def read_tensors(path: Path) -> State:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except UNREADABLE as error:
         raise UserError(
             f"The model file {path} cannot be read as plain tensors: it is cut short, damaged or not a weights file; "
             "download it again.",

@@ -74,5 +74,7 @@ class CachedRows:
 def projected(
     cached: CachedRows | None, module: nn.Module, modality: str, rows: Tensor, project: Project
 ) -> tuple[Tensor, ...]:
-    """`project(rows)`, kept if there is a cache."""
-    return project(rows) if cached is None else cached.get(module, modality, rows, project)
+    """`project(rows)`, kept if there is a cache; compiled code computes it anew, since leaving it would cost more."""
+    if cached is None or torch.compiler.is_compiling():
+        return project(rows)
+    return cached.get(module, modality, rows, project)

@@ -130,14 +130,22 @@ class AudioEncoder:
         """From the folder `wav2vec2-base-960h` or `chinese-wav2vec2-base`."""
         _require(folder / "config.json")
         _require(folder / "preprocessor_config.json")
-        model, info = Wav2Vec2Model.from_pretrained(
-            folder, local_files_only=True, dtype=dtype, output_loading_info=True
-        )
+        try:
+            model, info = Wav2Vec2Model.from_pretrained(
+                folder, local_files_only=True, dtype=dtype, output_loading_info=True, weights_only=True
+            )
+            extractor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
+        except (*checkpoints.UNREADABLE, KeyError, TypeError) as error:
+            raise UserError(
+                f"The speech encoder in {folder} cannot be read: a file is missing, cut short, damaged or holds more "
+                "than weights; download it again.",
+                "model",
+            ) from error
         # Only pre-training reads the mask embedding, and many published files lack it.
         missing = set(info["missing_keys"]) - {"masked_spec_embed"}
         if missing:
             raise UserError(f"{folder} is not a wav2vec2 speech encoder: {min(missing)} is missing.", "model")
-        return cls(model.eval(), Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True))
+        return cls(model.eval(), extractor)
 
     @torch.no_grad()
     def token_features(self, speech: np.ndarray, video_frames: int) -> Tensor:

@@ -22,7 +22,10 @@ def load_lora(transformer: EchoMimicTransformer3DModel, path: Path, scale: float
     """Add the LoRA in `path` to `transformer` with strength `scale`. Raises UserError(lora) where it does not fit."""
     if path.suffix != ".safetensors":
         raise UserError(f"{path.name} is not a .safetensors file; LoRA files are read from those alone.", "lora")
-    state = _in_diffusers_names(read_tensors(path), path.name)
+    try:
+        state = _in_diffusers_names(read_tensors(path), path.name)
+    except UserError as error:
+        raise UserError(error.message, "lora") from error
     modules = dict(transformer.named_modules())
     for name, tensor in state.items():
         module_name, _, part = name.partition(".lora_")
@@ -47,7 +50,7 @@ def load_lora(transformer: EchoMimicTransformer3DModel, path: Path, scale: float
 def unload_lora(transformer: EchoMimicTransformer3DModel) -> None:
     """Take the LoRA off again, if there is one."""
     if ADAPTER in getattr(transformer, "peft_config", {}):
-        transformer.delete_adapters(ADAPTER)
+        transformer.unload_lora()
 
 
 def _in_diffusers_names(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:

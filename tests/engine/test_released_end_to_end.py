@@ -13,7 +13,7 @@ from engine.__main__ import main
 from engine.errors import UserError
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter, probe, read_video_frames
-from engine.model.layout import AUTOENCODER_FILE, BASE
+from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE
 from engine.pixel_animator import GREY_SETTLES, PixelAnimator, levelled
 from engine.records import read_record
 from engine.variants import TASKS, TRANSFORMER_WEIGHTS
@@ -150,6 +150,73 @@ def test_the_wrong_variants_transformer_is_refused_by_what_it_looks_like(folders
     folder = broken(folders, tmp_path)
     shutil.copy(folders["flash"] / TRANSFORMER_WEIGHTS, folder / TRANSFORMER_WEIGHTS)
     assert "looks like the EchoMimicV3 flash transformer" in refusal(folder)
+
+
+class Bomb:
+    def __reduce__(self):
+        return Path.write_text, (Path(os.environ["BOMB"]), "exploded")
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        f"{BASE}/{AUTOENCODER_FILE}",
+        f"{BASE}/{IMAGE_FILE}",
+        f"{BASE}/{TEXT_FILE}",
+        "chinese-wav2vec2-base/pytorch_model.bin",
+    ],
+)
+def test_a_pickle_with_code_in_it_is_one_line_and_does_not_run(file, folders, voice, tmp_path, monkeypatch, capsys):  # noqa: PLR0917 (fixtures)
+    monkeypatch.setenv("BOMB", str(tmp_path / "crater"))
+    folder = broken(folders, tmp_path, "flash")
+    (folder / "chinese-wav2vec2-base" / "model.safetensors").unlink()
+    speech = load_file(folders["flash"] / "chinese-wav2vec2-base" / "model.safetensors")
+    torch.save(speech, folder / "chinese-wav2vec2-base" / "pytorch_model.bin")
+    torch.save({"weight": Bomb()}, folder / file)
+    media = ["--task", "text-to-video", "--prompt", "a person", "--audio", str(voice), "--out", str(tmp_path / "o.mp4")]
+    flags = ["--sampling.size_px", "128", "--steps", "1"]
+    assert main(["generate", "--model", str(folder), *media, *flags]) == 2
+    said = [line for line in capsys.readouterr().err.strip().splitlines() if not line.startswith("Note: Memory mode")]
+    assert len(said) == 1 and "download it again" in said[0] and "Traceback" not in said[0]
+    assert not (tmp_path / "crater").exists() and not (tmp_path / "o.mp4").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_a_speech_encoder_that_is_half_downloaded_is_named(share, folders, tmp_path):
+    folder = broken(folders, tmp_path)
+    weights = folder / "wav2vec2-base-960h" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[: int(share * len(content))])
+    assert "speech encoder" in refusal(folder) and "download it again" in refusal(folder)
+    (folder / "wav2vec2-base-960h" / "config.json").write_text("{")
+    assert "speech encoder" in refusal(folder)
+
+
+def test_a_folder_without_its_transformer_is_not_installed(folders, voice, tmp_path, capsys):
+    folder = broken(folders, tmp_path)
+    (folder / TRANSFORMER_WEIGHTS).unlink()
+    media = ["--task", "text-to-video", "--prompt", "a person", "--audio", str(voice), "--out", str(tmp_path / "o.mp4")]
+    assert main(["generate", "--model", str(folder), *media]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "is not installed" in line and "models download preview" in line
+
+
+def test_a_lora_changes_the_video_and_the_next_job_is_without_it(folders, voice, tmp_path):
+    from engine.request import build_request
+    from engine.session import Session
+
+    random = torch.Generator().manual_seed(0)
+    name = "blocks.0.attn1.to_v"
+    down, up = torch.randn(2, 96, generator=random), torch.randn(96, 2, generator=random)
+    save_file({f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}, tmp_path / "lora.safetensors")
+    session, videos = Session(), []
+    for lora in (None, tmp_path / "lora.safetensors", None):
+        values = {"task": "text-to-video", "prompt": "a person", "audio": voice, "model": str(folders["preview"])}
+        values |= {"out": tmp_path / "o.mp4"} | ({"lora": lora} if lora else {})
+        session.generate(build_request(values, {"sampling.size_px": 128, "sampling.steps": 1}))
+        videos.append(np.stack(list(read_video_frames(tmp_path / "o.mp4"))))
+    assert np.array_equal(videos[0], videos[2])
+    assert not np.array_equal(videos[0], videos[1])
 
 
 def test_what_flash_does_not_use_is_refused(folders, portrait, voice, tmp_path, capsys):

@@ -6,16 +6,27 @@ from safetensors.torch import load_file
 
 from engine.model.checkpoints import load_transformer
 from engine.model.condition_cache import ConditionCache
+from engine.model.devices import tune
+from engine.model.memory import place
+from engine.settings import RuntimeSettings
 
 LIMIT = 1e-4
 
 
 @pytest.fixture
 def velocity(folder, sizes):
-    """The transformer on a case; with `keep`, every condition kept, and read from the cache at a second run."""
+    """The transformer on a case; with `keep`, every condition kept, and read from the cache at a second run.
 
-    def run(variant, case, keep=False):
+    With `everything`, all that must not change the result at once: kept conditions, blocks that come to the device one
+    by one, compiled blocks; audio attends to face tokens alone wherever a case has a mask, with or without it.
+    """
+
+    def run(variant, case, keep=False, everything=False):
         transformer = load_transformer(folder / f"{variant}_weights.safetensors", variant, **sizes(variant))
+        if everything:
+            torch._dynamo.reset()
+            place(transformer, "low", torch.device("cpu"), torch.float32)
+            tune(transformer, RuntimeSettings(compile=True), compiler="aot_eager")
         cache, names = ConditionCache(), range(len(case["latents"]))
         for _ in range(2 if keep else 1):
             with torch.inference_mode():
@@ -34,16 +45,23 @@ def velocity(folder, sizes):
     return run
 
 
-@pytest.mark.parametrize("keep", [False, True], ids=["plain", "kept conditions"])
-def test_preview_transformer_reproduces_the_release(preview_case, velocity, agrees, keep):
+HOW = pytest.mark.parametrize(
+    "how",
+    [{}, {"keep": True}, {"keep": True, "everything": True}],
+    ids=["plain", "kept conditions", "every exact optimisation"],
+)
+
+
+@HOW
+def test_preview_transformer_reproduces_the_release(preview_case, velocity, agrees, how):
     case = load_file(preview_case)
-    agrees(velocity("preview", case, keep), case["output"], LIMIT)
+    agrees(velocity("preview", case, **how), case["output"], LIMIT)
 
 
-@pytest.mark.parametrize("keep", [False, True], ids=["plain", "kept conditions"])
-def test_flash_transformer_reproduces_the_release(flash_case, velocity, agrees, keep):
+@HOW
+def test_flash_transformer_reproduces_the_release(flash_case, velocity, agrees, how):
     case = load_file(flash_case)
-    agrees(velocity("flash", case, keep), case["output"], LIMIT)
+    agrees(velocity("flash", case, **how), case["output"], LIMIT)
 
 
 @pytest.mark.parametrize("ignored", ["audio", "face_mask", "clip", "timestep", "text"])

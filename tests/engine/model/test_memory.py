@@ -201,7 +201,7 @@ def tiny() -> EchoMimicTransformer3DModel:
 
 
 @torch.inference_mode()
-def output(model: EchoMimicTransformer3DModel, dtype: torch.dtype = torch.float32) -> Tensor:
+def output(model: EchoMimicTransformer3DModel, dtype: torch.dtype = torch.float32, **more) -> Tensor:
     random = torch.Generator().manual_seed(1)
 
     def draw(*shape: int) -> Tensor:
@@ -213,6 +213,7 @@ def output(model: EchoMimicTransformer3DModel, dtype: torch.dtype = torch.float3
         draw(1, 7, 8),
         draw(1, 5, 10),
         encoder_hidden_states_audio=draw(1, 18, 6),
+        **more,
     ).sample
 
 
