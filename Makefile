@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PORT ?= 7860
 EXAMPLES ?= $(or $(ECHOMIMIC_EXAMPLES),../shared/examples)
 
-.PHONY: studio demo test check proof
+.PHONY: studio demo test check proof proof-studio space
 .DEFAULT_GOAL := studio
 
 studio: $(VENV)/ready
@@ -28,6 +28,13 @@ check: $(VENV)/ready
 
 proof: $(VENV)/ready
 	$(PY) -m trainer proof --examples $(EXAMPLES) --out docs/proof.md
+
+proof-studio: $(VENV)/ready
+	$(PY) -m tests.browser.proof --out docs/proof-studio.md --keep out/proof-studio
+
+# The folder to push to a Hugging Face Space, out/space, and a first start of it in an environment of its own.
+space: $(VENV)/ready
+	$(PY) space/build.py out/space --start
 
 $(VENV)/ready: requirements.txt .ci/set_up
 	./.ci/set_up $(VENV)

@@ -6,7 +6,7 @@ addEventListener("drop", (event) => {
   const file = event.dataTransfer?.files?.[0];
   if (!file || event.target.closest?.(".em-takes-files")) return;
   event.preventDefault();
-  const input = document.querySelector("#restore-video input[type=file], input#restore-video[type=file]");
+  const input = document.querySelector("input[type=file]:has(+ #dropped-video)");
   if (!input || !/\.mp4$/i.test(file.name)) return;
   const list = new DataTransfer();
   list.items.add(file);

@@ -76,6 +76,8 @@ class Workspace:
                     label("Settings of a video…"), file_types=[".mp4"], size="sm", elem_id="restore-video"
                 )
             self.batch_error = views.field_error("batch")
+        # What the accordion holds is not there while it is closed; page/drop.js needs an upload that always is.
+        self.dropped = gr.UploadButton("", file_types=[".mp4"], elem_id="dropped-video", elem_classes="em-never-seen")
 
     @property
     def shown(self) -> list[gr.blocks.Block]:
@@ -115,7 +117,8 @@ class Workspace:
         result.queue.act(self._act, follow, self.everything, **QUIET)
         for upload in (self.folder, self.table):
             upload.upload(self._batch, [self.task, upload], self.shown, **PAGE_ONLY)
-        self.restore.upload(self._restore_video, self.restore, self.everything, **PAGE_ONLY)
+        for video in (self.restore, self.dropped):
+            video.upload(self._restore_video, video, self.everything, **PAGE_ONLY)
         self._connect_live(every)
 
     def _connect_live(self, every: dict[str, Any]) -> None:
@@ -162,10 +165,15 @@ class Workspace:
                 store.delete(job_id, owner)
         job = store.find(job_id, owner)
         if job is None:
-            return {self.result.queue: self.result.waiting(owner)}
+            return self._instead(owner)
         if act in ("edit", "reuse"):
             return self._reused(job, edit=act == "edit")
         return self._restore(job) if act == "open" else self._show(job)
+
+    def _instead(self, owner: str) -> Updates:
+        """What is followed where the followed job is gone: the one that runs, or the latest, or nothing."""
+        jobs = self.studio.store.recent(owner, limit=1, states=("running",)) or self.studio.store.recent(owner, limit=1)
+        return self._show(jobs[0]) if jobs else self.result.show_nothing()
 
     def _restore(self, job: Job) -> Updates:
         try:
@@ -232,7 +240,7 @@ class Workspace:
     def _poll(self, request: gr.Request, job_id: str | None, seen: str) -> Updates:
         job = self.studio.store.find(job_id, owner_of(request)) if job_id else None
         if job is None:
-            return {self.result.timer: gr.Timer(active=False)}
+            return self._instead(owner_of(request))
         updates = self.result.poll(job, seen)
         if self.result.video in updates and job.error:  # the state has changed: a failure belongs beside its field
             updates |= self._say(job.error, job.error_field)

@@ -12,7 +12,7 @@ from studio.jobs import DRAFT_NAME, POSTER_NAME
 from studio.service import Studio
 from studio.tabs.events import Updates
 from studio.visitors import result_url
-from studio.words import label, tr
+from studio.words import label
 
 POLL_EVERY_S = 0.7
 JOB_LIST = "em.jobList(element, trigger); // sends 'act'"
@@ -64,6 +64,19 @@ class ResultPanel:
             self.reuse: gr.Button(visible=not job.unfinished),
             **self._buttons(job),
             self.queue: self.waiting(job.owner),
+        }
+
+    def show_nothing(self) -> Updates:
+        """The column before anything was asked for."""
+        buttons = (self.again, self.reuse, self.finish, self.pause, self.cancel)
+        emptied: Updates = {part: gr.update(value="", visible=False) for part in (self.draft, self.preview, self.video)}
+        return {
+            self.job_id: None,
+            self.timer: gr.Timer(active=False),
+            self.status: views.empty_result(),
+            **emptied,
+            **{button: gr.Button(visible=False) for button in buttons},
+            self.queue: gr.update(value="", visible=False),
         }
 
     def poll(self, job: Job, seen: str) -> Updates:
@@ -130,8 +143,3 @@ class ResultPanel:
         stage = (job.progress or {}).get("stage")
         waiting = ",".join(f"{other.number}{other.state[0]}" for other in self._studio.store.pending(job.owner))
         return f"{job.state}{draft} {job.preview_version} {job.stop_request} {stage} {waiting}"
-
-
-def gone() -> str:
-    """What to say where the job is no longer there."""
-    return f"<section class='em-ended'><p>{tr('This video is no longer there.')}</p></section>"

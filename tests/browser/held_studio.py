@@ -1,0 +1,47 @@
+"""The real studio on nano, whose steps can be held: `python -m tests.browser.held_studio DATA PORT`.
+
+While the file `hold` lies in the data folder, a step that has taken its settings waits. Otherwise it is `app.py`.
+"""
+
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import app
+from engine.progress import ProgressCallback
+from engine.records import GenerationRecord
+from engine.request import GenerationRequest
+from studio.ports import EnginePorts, Live
+from tests.studio.small_engine import HOLD_FILE
+
+
+class HeldEngine(app.LocalEngine):
+    """Nano with a pause between a step's settings and the step."""
+
+    hold: Path
+
+    def ports(self) -> EnginePorts:
+        """The engine's, with steps that can be held."""
+        ports = super().ports()
+
+        def generate(
+            request: GenerationRequest, on_progress: ProgressCallback, *, live: Live | None = None, **kept: Any
+        ) -> GenerationRecord:
+            def held(step: int) -> Any:
+                assert live is not None
+                settings = live(step)
+                while self.hold.exists():
+                    time.sleep(0.02)
+                return settings
+
+            return ports.generate(request, on_progress, live=held if live else None, **kept)
+
+        return dataclasses.replace(ports, generate=generate)
+
+
+if __name__ == "__main__":
+    HeldEngine.hold = Path(sys.argv[1]) / HOLD_FILE
+    app.LocalEngine = HeldEngine  # type: ignore[misc]
+    sys.exit(app.main(["--data", sys.argv[1], "--port", sys.argv[2]]))
