@@ -53,7 +53,7 @@ class NanoAnimator:
     workers = WORKERS
 
     def __init__(self, model: NanoModel) -> None:
-        self._model = model
+        self.model = model
         self.transformer = model.transformer
         self.window_latent_frames = model.window_latent_frames
         self.checkpoint_sha256 = model.checkpoint_sha256
@@ -61,7 +61,7 @@ class NanoAnimator:
     @torch.inference_mode()
     def encode(self, inputs: Inputs, request: GenerationRequest) -> Conditions:
         """Picture, words and voice as features, and the mask of the request's task."""
-        model, reference = self._model, self._reference(inputs)
+        model, reference = self.model, self.reference(inputs)
         # Lip-sync has the reference in front of the film's first frame, out of time.
         num_frames = next_valid_length(inputs.num_frames + (1 if inputs.film else 0))
         wave = inputs.wave
@@ -86,8 +86,8 @@ class NanoAnimator:
 
     def frames(self, latents: Tensor, inputs: Inputs, request: GenerationRequest) -> Iterator[np.ndarray]:
         """The frames, drawn one by one."""
-        reference = self._reference(inputs)
-        motion = self._model.autoencoder.decode_motion(latents, reference)
+        reference = self.reference(inputs)
+        motion = self.model.autoencoder.decode_motion(latents, reference)
         match request.task:
             case "first-last-frame":
                 return _dissolving(motion, inputs)
@@ -98,13 +98,13 @@ class NanoAnimator:
 
     def preview(self, clean: Tensor, inputs: Inputs) -> bytes:
         """About a second of the face as it would look now."""
-        return FacePreview(self._model.autoencoder, self._reference(inputs)).paint(clean)
+        return FacePreview(self.model.autoencoder, self.reference(inputs)).paint(clean)
 
     def notices(self, request: GenerationRequest) -> list[str]:
         """Words that nano does not know, and what it cannot move."""
         said = [HALF_BODY_NOTICE] if request.task == "half-body" else []
         for name, text in (("prompt", request.prompt), ("negative prompt", request.settings.negative_prompt)):
-            unknown = list(dict.fromkeys(self._model.unknown_words(text)))
+            unknown = list(dict.fromkeys(self.model.unknown_words(text)))
             if unknown:
                 shown = ", ".join(unknown[:WORDS_IN_NOTICE]) + (", …" if len(unknown) > WORDS_IN_NOTICE else "")
                 said.append(f"The model does not know these words of the {name}, they do nothing: {shown}.")
@@ -123,24 +123,25 @@ class NanoAnimator:
             "decoding": each_s * inputs.output_frames,
         }
 
-    def _reference(self, inputs: Inputs) -> FaceReference:
+    def reference(self, inputs: Inputs) -> FaceReference:
+        """The face that moves, its pose taken out."""
         portrait = _portrait(inputs)
-        return self._model.autoencoder.reference(portrait.picture, portrait.face.landmarks_px)
+        return self.model.autoencoder.reference(portrait.picture, portrait.face.landmarks_px)
 
     def _first_last(self, reference: FaceReference, inputs: Inputs, num_frames: int) -> Tensor:
         """Mask and masked latents: the last picture's face in every frame from the last one on."""
         assert inputs.last is not None
         known_at_end = num_frames - inputs.num_frames + 1
         end_px = inputs.last.face.landmarks_px
-        held = self._model.autoencoder.encode(np.stack([reference.landmarks_px, *[end_px] * 4]), reference)[:, :, 1:]
-        first = self._model.autoencoder.encode_reference(reference)
+        held = self.model.autoencoder.encode(np.stack([reference.landmarks_px, *[end_px] * 4]), reference)[:, :, 1:]
+        first = self.model.autoencoder.encode_reference(reference)
         return first_last_frame(first, grey_but_the_end(held, known_at_end), num_frames, known_at_end)
 
     def _lip_sync(self, reference: FaceReference, inputs: Inputs, num_frames: int) -> Tensor:
         """Mask and masked latents: all of the film's face but lips and jaw, behind the reference out of time."""
         film_px = _film_landmarks(inputs)
         shown = np.concatenate([film_px, np.repeat(film_px[-1:], num_frames - 1 - len(film_px), axis=0)])
-        latents = self._model.autoencoder.encode(np.concatenate([reference.landmarks_px[None], shown]), reference)
+        latents = self.model.autoencoder.encode(np.concatenate([reference.landmarks_px[None], shown]), reference)
         generate = lip_cells()
         known = lip_sync(latents * (1 - generate), generate[None, None])
         return torch.cat([reference_slot(latents[:, :, :1]), known[:, :, 1:]], dim=2)
@@ -153,7 +154,7 @@ class NanoAnimator:
         first_px = film.landmarks_px[film.first_face]
         assert first_px is not None
         first_box = lip_box(first_px, film.shape)
-        speech = self._model.autoencoder.decode_lips(latents, reference)
+        speech = self.model.autoencoder.decode_lips(latents, reference)
         for index, time_s, frame in zip(plan.indices, plan.times_s, film.frames(plan.indices), strict=True):
             landmarks_px = film.landmarks_px[index]
             if landmarks_px is None:

@@ -81,12 +81,14 @@ def denoise(
     live: Callable[[int], LiveSettings] | None = None,
     keeper: StepKeeper | None = None,
     stretch: Stretch | None = None,
+    hear_window: Callable[[Window, Tensor], None] | None = None,
 ) -> Tensor:
     """Integrate the guided flow of the whole clip; returns its latents [1, 16, T, h, w].
 
     `seed` draws the noise on the CPU, so that a seed means the same clip on every device. `live` is asked at the
     beginning of every step for the settings that may change. With a `stretch` its neighbours are known to the model,
-    through the task mask, and kept.
+    through the task mask, and kept. Where windows are denoised apart, `hear_window` hears each one's own latents before
+    they are cross-faded.
     """
     video = settings.long_video
     if stretch:
@@ -107,7 +109,7 @@ def denoise(
     if video.mode != "off" or stretch:
         x = integrate(windows, noise, watch, keeper)
     else:
-        x = _cross_faded(windows, integrate, watch, lambda index: _noise(clip, seed + 7919 * index))
+        x = _cross_faded(windows, integrate, watch, lambda index: _noise(clip, seed + 7919 * index), hear_window)
     return x if clip.reference is None else torch.cat([clip.reference.to(x), x[:, :, 1:]], dim=2)
 
 
@@ -164,7 +166,11 @@ def _integrate(
 
 
 def _cross_faded(
-    windows: list[Window], integrate: Callable[..., Tensor], watch: Watch, noise_of: Callable[[int], Tensor]
+    windows: list[Window],
+    integrate: Callable[..., Tensor],
+    watch: Watch,
+    noise_of: Callable[[int], Tensor],
+    hear_window: Callable[[Window, Tensor], None] | None,
 ) -> Tensor:
     """Long Video CFG off: every window from its own noise to its own end, cross-faded afterwards. The ablation."""
     faded = torch.zeros_like(noise_of(0))
@@ -173,8 +179,10 @@ def _cross_faded(
         def part(done: float, clean: Tensor | None, index: int = index) -> None:
             watch((index + done) / len(windows), clean)
 
-        end = integrate([window], noise_of(index), part, None)
-        add_window(faded, end[0, :, window.start : window.stop], window, weights)
+        end = integrate([window], noise_of(index), part, None)[:, :, window.start : window.stop]
+        if hear_window:
+            hear_window(window, end)
+        add_window(faded, end[0], window, weights)
     return faded
 
 
