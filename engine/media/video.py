@@ -212,16 +212,21 @@ def read_video_frames(path: str | Path, *, field: str = "video") -> Iterator[np.
     yield from (frame for _, frame in read_timed_frames(path, field=field))
 
 
-def read_timed_frames(path: str | Path, *, field: str = "video") -> Iterator[tuple[float, np.ndarray]]:
+def read_timed_frames(
+    path: str | Path, *, field: str = "video", start_s: float = 0.0
+) -> Iterator[tuple[float, np.ndarray]]:
     """Like `read_video_frames`, each frame with the time in seconds at which it is shown.
 
-    A frame without a timestamp follows the one before at the film's own rate.
+    A frame without a timestamp follows the one before at the film's own rate. With `start_s`, from the last key frame
+    that is not behind it.
     """
     with _open(path, field) as container:
         stream = container.streams.video[0]
         step_s = float(1 / (stream.average_rate or stream.guessed_rate or 25))
         time_s = -step_s
         try:
+            if start_s > 0 and stream.time_base:
+                container.seek(int(start_s / stream.time_base), stream=stream)
             for frame in container.decode(stream):
                 time_s = float(frame.time) if frame.time is not None else time_s + step_s
                 yield time_s, _upright_rgb(frame)

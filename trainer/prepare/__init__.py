@@ -1,0 +1,1 @@
+"""Videos from anywhere to checked, encoded shards that a training reads."""
