@@ -53,7 +53,7 @@ class Laboratory:
         if known is not None:
             return known
         started_s = time.process_time()
-        model, losses = self._model, []
+        model, losses = self._model, list[float]()
         if arm.training is not None:
             say(f"{arm.name}, seed {seed}: training for {self._steps} steps")
             corpus = FirstHour(self._corpus / "train")

@@ -7,9 +7,10 @@ import soundfile
 
 from engine.errors import FaceNotFound, UserError
 from engine.media.video import VideoWriter
-from trainer.evaluate.command import add_arguments, run
-from trainer.evaluate.lip_metrics import evaluate_video, lip_metrics
+from trainer.evaluate.command import add_arguments, find_videos, run
+from trainer.evaluate.lip_metrics import lip_metrics
 from trainer.evaluate.mouth import aperture_track
+from trainer.evaluate.video_evaluation import evaluate_video
 
 
 def arguments(*given: str) -> argparse.Namespace:
@@ -21,14 +22,24 @@ def arguments(*given: str) -> argparse.Namespace:
 def test_a_filmed_mouth_that_follows_its_voice_is_found_to_do_so(film, tmp_path, capsys):
     video = film()
     out = tmp_path / "lips.json"
-    assert run(arguments(video, "--json", out, "--english")) == 0
-    (report,) = json.loads(out.read_text())["videos"]
+    page = tmp_path / "report" / "report.md"
+    times = tmp_path / "times.json"
+    times.write_text(json.dumps({video.name: 12.5}))
+    given = ("--json", out, "--english", "--report", page.parent, "--title", "Hopper", "--times", times)
+    assert run(arguments(video, *given)) == 0
+    whole = json.loads(out.read_text())
+    assert whole == json.loads((tmp_path / "report" / "report.json").read_text())
+    assert whole["set"]["videos"] == 1 and whole["set"]["canonical"] == {}
+    assert whole["set"]["proxy"]["mesh_lip_r"]["n"] == 1 and "inception" in whole["set"]["not_measured"]["FID"]
+    assert "| Hopper | – | 12.5 s | – |" in page.read_text() and "`proxy/identity`" in page.read_text()
+    assert page.with_suffix(".png").stat().st_size > 1000
+    (report,) = whole["videos"]
     assert report["path"] == str(video) and len(report["sha256"]) == 64 and report["fps"] == 25.0
     mesh = report["proxy"]["mesh_lip_r"]
     assert mesh["r"] > 0.8 and abs(mesh["lag_frames"]) <= 1 and mesh["p"] < 0.05 and mesh["coverage"] == 1.0
     assert mesh["r"] > mesh["null_95"]
     assert report["proxy"]["viseme_r"]["r"] > 0.3
-    assert "canonical" not in report
+    assert report["canonical"] == {} and {"identity", "flicker", "jerk", "hand_presence"} <= set(report["proxy"])
     printed = capsys.readouterr().out
     assert "proxy/mesh_lip_r" in printed and "proxy/viseme_r" in printed
 
@@ -72,3 +83,23 @@ def test_a_video_without_a_face_sound_or_file_is_refused_in_one_sentence(film, s
         assert "\n" not in refusal.value.message
     with pytest.raises(UserError, match="does not exist"):
         run(arguments(grey, "--json", tmp_path / "nowhere" / "lips.json"))
+
+
+def test_times_that_are_none_are_refused(tmp_path):
+    video = tmp_path / "film.mp4"
+    video.touch()
+    times = tmp_path / "times.json"
+    for text in ("[1, 2]", "{", '{"film.mp4": "long"}'):
+        times.write_text(text)
+        with pytest.raises(UserError, match="times"):
+            run(arguments(video, "--times", times))
+
+
+def test_a_folder_stands_for_its_videos(tmp_path):
+    (tmp_path / "b.MP4").touch()
+    (tmp_path / "a.mov").touch()
+    (tmp_path / "notes.txt").touch()
+    assert find_videos(tmp_path) == [tmp_path / "a.mov", tmp_path / "b.MP4"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no videos"):
+        find_videos(tmp_path / "empty")

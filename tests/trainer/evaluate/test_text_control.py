@@ -10,8 +10,8 @@ from trainer.evaluate.text_control import PROMPTS, RULES, HeadMotion, held_out_t
 from trainer.evaluate.true_motion import act
 from trainer.speech.corpus import Track
 
-FRAMES = 150
-CLIPS = 12
+FRAMES = 100
+CLIPS = 6
 TRUE = {
     "nod": ("calm", "nodding"),
     "shake": ("calm", "shaking"),
