@@ -76,7 +76,7 @@ def _task_caption(task: Task) -> str:
 
 def launch_options(studio: Studio, review: ReviewDesk) -> dict[str, Any]:
     """What every launch of the page needs, wherever it runs; the host, port and logins are the caller's."""
-    routes = ReviewRoutes(review.store, review.clips, review.collector.waiting).mount()
+    routes = ReviewRoutes(review.store, review.clips, review.collector.waiting, tr).mount()
     gate = Middleware(VisitorGate, store=studio.store, uploads=Path(get_upload_folder()))
     return {
         "theme": make_theme(),

@@ -141,8 +141,7 @@ em.review = (root) => {
     $(".em-issues").replaceChildren(
       ...(pairs ? [] : setup.issues).map((issue) => {
         const held = marks[issue.id];
-        const title = setup.chinese ? issue.title_zh || issue.title : issue.title;
-        const button = keyed(issue.key, title, held ? "em-marked" : "");
+        const button = keyed(issue.key, issue.title, held ? "em-marked" : "");
         button.classList.toggle("em-current", issue.id === current);
         button.setAttribute("aria-pressed", Boolean(held));
         if (held) {

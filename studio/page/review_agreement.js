@@ -41,7 +41,7 @@ em.reviewAgreement = (root) => {
       parts.push(make("p", "", `${percent(share_b)} [${percent(interval[0])}, ${percent(interval[1])}] ${w["of those with a preference chose the second"]} · ${w["sign test"]} p = ${number(sign_test_p, 3)} · α = ${number(alpha)}`));
       parts.push(table([w.Annotator, w.First, w.Same, w.Second], Object.entries(by_annotator).map(([who, each]) => [who, each.a, each.tie, each.b])));
     } else {
-      const titles = found.names.map((id) => (id === "good" ? w.Good : (setup.chinese && setup.issues.find((issue) => issue.id === id).title_zh) || setup.issues.find((issue) => issue.id === id).title));
+      const titles = found.names.map((id) => (id === "good" ? w.Good : setup.issues.find((issue) => issue.id === id).title));
       parts.push(make("h3", "em-section", w["Agreement (alpha)"]), table([w.Issue, "α"], found.names.map((id, index) => [titles[index], alphaCell(found.alpha[id])]), "em-alphas"));
       if (found.confusion.some((row) => row.some((count) => count))) parts.push(make("h3", "em-section", w["What is confused"]), make("p", "em-caption", w["Said by one, down; by another, across."]), make("div", "em-wide", confusion(found, titles)));
     }

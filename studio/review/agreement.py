@@ -7,11 +7,13 @@ items that they cannot answer any more: nobody sees another's answers before giv
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import krippendorff
 import numpy as np
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from studio.review.database import Database
 from studio.review.issues import Issue
@@ -21,6 +23,7 @@ from studio.review.rows import AnswerRow, ItemRow
 PAUSE_S = 120.0
 """Whoever takes longer for a clip was away; the pace leaves that out."""
 GOOD = "good"
+_IS_GOLD = ItemRow.gold.is_not(None)
 
 
 @dataclass(frozen=True)
@@ -49,66 +52,114 @@ class Agreement:
     pace: tuple[Pace, ...]
 
 
+@dataclass(frozen=True)
+class _Answers:
+    """Finished answers as columns [n]. `said` is which of the distinct (verdict, issues) in `sayings` each one is."""
+
+    item: np.ndarray
+    annotator: np.ndarray
+    said: np.ndarray
+    time_s: np.ndarray
+    open: np.ndarray
+    gold: np.ndarray
+    annotators: list[str]
+    sayings: list[tuple[str, str]]
+
+    def only(self, kept: np.ndarray) -> "_Answers":
+        """The answers where `kept` [n] is true."""
+        columns = {name: getattr(self, name)[kept] for name in ("item", "annotator", "said", "time_s", "open", "gold")}
+        return replace(self, **columns)
+
+    def by(self, annotator: str) -> np.ndarray:
+        """[n], whether it is the annotator's."""
+        code = self.annotators.index(annotator) if annotator in self.annotators else -1
+        return self.annotator == code
+
+    @property
+    def skipped(self) -> np.ndarray:
+        """[n], whether it is a skip."""
+        return np.array([verdict == SKIPPED for verdict, _ in self.sayings], dtype=bool)[self.said]
+
+
 def agreement_of(database: Database, batch_id: int, reader: str, issues: dict[str, Issue]) -> Agreement:
     """The batch as `reader` may know it: over items that they answered, or that want no more answers."""
     with database.reading() as session:
-        of_batch = ItemRow.batch_id == batch_id
-        items, open_items = session.execute(
-            select(func.count(), func.count().filter(ItemRow.open & ItemRow.gold.is_(None))).where(of_batch)
-        ).one()
-        columns = (
-            *(AnswerRow.item_id, AnswerRow.annotator, AnswerRow.verdict, AnswerRow.issues, AnswerRow.answered_s),
-            *(ItemRow.open, ItemRow.gold),
+        wanted = ItemRow.open & ItemRow.gold.is_(None)
+        counts = select(func.count(), func.count().filter(wanted)).where(ItemRow.batch_id == batch_id)
+        items, left = session.execute(counts).one()
+        gold = dict(
+            session.execute(select(ItemRow.id, ItemRow.gold).where(ItemRow.batch_id == batch_id, _IS_GOLD)).all()
         )
-        query = select(*columns).join(ItemRow, ItemRow.id == AnswerRow.item_id)
-        rows = session.execute(query.where(AnswerRow.batch_id == batch_id, AnswerRow.verdict != "")).all()
-    known = {row.item_id for row in rows if row.annotator == reader}
-    mine_open = sum(row.annotator == reader and row.open and row.gold is None for row in rows)
-    told = [row for row in rows if not row.open or row.item_id in known]
-    counted = [row for row in told if row.verdict != SKIPPED]
+        answers = _read(session, batch_id)
+    known = np.isin(answers.item, answers.item[answers.by(reader)])
+    mine_open = int((answers.by(reader) & answers.open & ~answers.gold).sum())
+    told = answers.only(~answers.open | known)
+    counted = told.only(~told.skipped)
     names = (GOOD, *issues)
-    item_of = np.array([row.item_id for row in counted], dtype=np.int64)
-    said = _said(counted, names)
+    said = _table(told.sayings, names)[counted.said]
+    numbers = np.unique(counted.item, return_inverse=True)[1]
     return Agreement(
         items=items,
-        left=open_items,
-        left_for_reader=open_items - mine_open,
-        compared=int((np.unique(item_of, return_counts=True)[1] > 1).sum()) if len(item_of) else 0,
-        alpha={name: nominal_alpha(item_of, said[:, index]) for index, name in enumerate(names)},
+        left=left,
+        left_for_reader=left - mine_open,
+        compared=int((np.bincount(numbers) > 1).sum()),
+        alpha={name: _alpha(numbers, said[:, index]) for index, name in enumerate(names)},
         names=names,
-        confusion=_confusion(item_of, said),
-        pace=tuple(_pace(name, [row for row in told if row.annotator == name]) for name in _annotators(told)),
+        confusion=_confusion(counted.item, said),
+        pace=tuple(
+            _pace(name, told.only(told.by(name)), gold) for name in sorted(told.annotators) if told.by(name).any()
+        ),
+    )
+
+
+def _read(session: Session, batch_id: int) -> _Answers:
+    columns = (AnswerRow.item_id, AnswerRow.annotator, AnswerRow.verdict, AnswerRow.issues, AnswerRow.answered_s)
+    finished = select(*columns).where(AnswerRow.batch_id == batch_id, AnswerRow.verdict != "")
+    still_open = select(ItemRow.id, _IS_GOLD).where(ItemRow.batch_id == batch_id, ItemRow.open)
+    # Past the session: there is nothing to map, and there are many rows.
+    rows = session.connection().execute(finished).all()
+    waiting = session.connection().execute(still_open).all()
+    item, annotator, verdict, issues, time_s = zip(*rows, strict=True) if rows else [()] * 5
+    items = np.array(item, dtype=np.int64)
+    # Few distinct values in many rows: each becomes a number.
+    annotators: dict[str, int] = {}
+    sayings: dict[tuple[str, str], int] = {}
+    return _Answers(
+        item=items,
+        annotator=np.array([annotators.setdefault(name, len(annotators)) for name in annotator], dtype=np.int64),
+        said=np.array(
+            [sayings.setdefault(saying, len(sayings)) for saying in zip(verdict, issues, strict=True)], dtype=np.int64
+        ),
+        time_s=np.array(time_s, dtype=np.float64),
+        open=np.isin(items, [row[0] for row in waiting]),
+        gold=np.isin(items, [row[0] for row in waiting if row[1]]),
+        annotators=list(annotators),
+        sayings=list(sayings),
     )
 
 
 def nominal_alpha(units: np.ndarray, values: np.ndarray) -> float:
     """Krippendorff's alpha of nominal `values` [n] >= 0 given to `units` [n]; NaN where it is undefined."""
-    if not len(units):
+    return _alpha(np.unique(units, return_inverse=True)[1], values)
+
+
+def _alpha(numbers: np.ndarray, values: np.ndarray) -> float:
+    """The same where the units are numbered from 0."""
+    if not len(numbers):
         return math.nan
-    numbers = np.unique(units, return_inverse=True)[1]
-    counts = np.zeros((numbers.max() + 1, int(values.max()) + 1))
-    np.add.at(counts, (numbers, values.astype(np.int64)), 1)
+    kinds = int(values.max()) + 1
+    cells = np.bincount(numbers * kinds + values.astype(np.int64), minlength=(int(numbers.max()) + 1) * kinds)
+    counts = cells.reshape(-1, kinds)
     counts = counts[counts.sum(axis=1) > 1]
     if len(counts) == 0 or (counts.sum(axis=0) > 0).sum() < 2:
         return math.nan
     return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
-def _annotators(rows: Sequence) -> list[str]:
-    return sorted({row.annotator for row in rows})
-
-
-def _said(rows: Sequence, names: tuple[str, ...]) -> np.ndarray:
-    """[answers, names], whether each was said; issues that the list no longer has are left out."""
-    index = {name: number for number, name in enumerate(names)}
-    said = np.zeros((len(rows), len(names)), dtype=bool)
-    for number, row in enumerate(rows):
-        if row.verdict == GOOD:
-            said[number, 0] = True
-        for issue in row.issues.split():
-            if issue in index:
-                said[number, index[issue]] = True
-    return said
+def _table(sayings: Sequence[tuple[str, str]], names: tuple[str, ...]) -> np.ndarray:
+    """[sayings, names], whether each is said; issues that the list no longer has are left out."""
+    said = [[name == GOOD == verdict or name in issues.split() for name in names] for verdict, issues in sayings]
+    return np.array(said, dtype=bool).reshape(len(sayings), len(names))
 
 
 def _confusion(units: np.ndarray, said: np.ndarray) -> np.ndarray:
@@ -126,12 +177,15 @@ def _confusion(units: np.ndarray, said: np.ndarray) -> np.ndarray:
     return table
 
 
-def _pace(annotator: str, rows: Sequence) -> Pace:
-    times_s = np.sort([row.answered_s for row in rows])
-    gaps_s = np.diff(times_s)
+def _pace(annotator: str, answers: _Answers, gold: dict[int, dict[str, Any]]) -> Pace:
+    """`answers` are the annotator's own."""
+    gaps_s = np.diff(np.sort(answers.time_s))
     at_work_s = gaps_s[gaps_s <= PAUSE_S]
-    gold = [row for row in rows if row.gold is not None and row.verdict != SKIPPED]
-    right = [row for row in gold if row.gold == {"verdict": row.verdict, "issues": row.issues.split()}]
-    skipped = sum(row.verdict == SKIPPED for row in rows)
+    tested = answers.only(answers.gold & ~answers.skipped)
+    right = 0
+    for item, said in zip(tested.item.tolist(), tested.said.tolist(), strict=True):
+        verdict, issues = tested.sayings[said]
+        right += gold[item] == {"verdict": verdict, "issues": issues.split()}
+    skipped = int(answers.skipped.sum())
     per_hour = 3600.0 * len(at_work_s) / at_work_s.sum() if at_work_s.sum() > 0 else math.nan
-    return Pace(annotator, len(rows) - skipped, skipped, float(per_hour), len(right), len(gold))
+    return Pace(annotator, len(answers.item) - skipped, skipped, float(per_hour), right, len(tested.item))

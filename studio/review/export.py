@@ -184,7 +184,7 @@ def _answers(
         if batch_id is not None:
             query = query.where(BatchRow.id == batch_id)
         for row in session.execute(query):
-            yield row.tuple()
+            yield tuple(row)  # type: ignore[misc]
 
 
 def label_studio_json(store: ReviewStore, clips: ClipFolder, batch_id: int | None = None) -> str:

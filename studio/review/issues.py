@@ -26,7 +26,6 @@ class Issue(BaseModel):
     key: str = Field(min_length=1, max_length=1)
     phase: Literal["motion", "detail"]
     title: str = Field(min_length=1)
-    title_zh: str = ""
 
 
 def read_issues(path: Path = ISSUES_PATH) -> dict[str, Issue]:

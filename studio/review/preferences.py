@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 from sqlalchemy import select
 
 from studio.review.agreement import nominal_alpha
@@ -42,6 +41,8 @@ def preferences_of(database: Database, batch_id: int, reader: str) -> Preference
         ).all()
     known = {row.item_id for row in rows if row.annotator == reader}
     told = [row for row in rows if not row.open or row.item_id in known]
+    from scipy.stats import binomtest  # takes a second to import
+
     counts = {choice: sum(row.verdict == choice for row in told) for choice in CHOICES}
     decided = counts["a"] + counts["b"]
     share, interval, p = math.nan, (math.nan, math.nan), math.nan

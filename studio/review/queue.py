@@ -7,8 +7,9 @@ is found by its leases. Knows nothing about what is answered, only whether.
 """
 
 import time
+from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, bindparam, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from studio.review.database import Database
@@ -24,18 +25,27 @@ def upcoming(database: Database, annotator: str, batch_id: int, count: int = AHE
     with database.writing() as session:
         batch = session.scalars(select(BatchRow).where(BatchRow.id == batch_id).with_for_update()).one()
         now_s = time.time()
-        items = _held(session, annotator, batch)[:count]
+        asked = {"batch": batch_id, "annotator": annotator, "now": now_s, "overlap": batch.overlap}
+        held = list(session.execute(_HELD, asked))[:count]
+        for _, lease in held:
+            # Not every time: a lease that has long to go need not be written again.
+            if lease.until_s < now_s + LEASE_S / 2:
+                lease.until_s = now_s + LEASE_S
+        items = [item for item, _ in held]
         for find in (_returned, _further):
             if len(items) < count:
-                items += find(session, annotator, batch, count - len(items), now_s)
-        for index, item in enumerate(items):
-            lease = session.get(LeaseRow, (item.id, annotator))
-            if lease is None:
-                rank = now_s + index * 1e-3
-                lease = LeaseRow(item_id=item.id, annotator=annotator, batch_id=batch_id, rank=rank)
-                session.add(lease)
-            lease.until_s = now_s + LEASE_S
+                items += _lease(session, find(session, asked, count - len(items)), asked)
         return items
+
+
+def _lease(session: Session, items: list[ItemRow], asked: dict[str, Any]) -> list[ItemRow]:
+    for index, item in enumerate(items):
+        until_s, rank = asked["now"] + LEASE_S, asked["now"] + index * 1e-3
+        lease = LeaseRow(item_id=item.id, annotator=asked["annotator"], batch_id=item.batch_id)
+        lease.until_s, lease.rank = until_s, rank
+        session.add(lease)
+    session.flush()
+    return items
 
 
 def let_go(session: Session, annotator: str, item_id: int, *, skipped: bool) -> None:
@@ -59,62 +69,62 @@ def again(session: Session, annotator: str, item: ItemRow) -> None:
     session.add(lease)
 
 
-def _held(session: Session, annotator: str, batch: BatchRow) -> list[ItemRow]:
-    """What the annotator has in hand. What has closed meanwhile is let go, but for what an undo brought back."""
-    mine = (LeaseRow.batch_id == batch.id) & (LeaseRow.annotator == annotator) & (LeaseRow.until_s > 0)
-    query = select(ItemRow).join(LeaseRow, LeaseRow.item_id == ItemRow.id)
-    held = query.where(mine, ItemRow.open | (LeaseRow.rank < 0), ~_answered_by(annotator))
-    return list(session.scalars(held.order_by(LeaseRow.rank)))
-
-
-def _returned(session: Session, annotator: str, batch: BatchRow, count: int, now_s: float) -> list[ItemRow]:
+def _returned(session: Session, asked: dict[str, Any], count: int) -> list[ItemRow]:
     """Items that another annotator had and let go of."""
-    gone = (LeaseRow.batch_id == batch.id) & (LeaseRow.annotator != annotator) & (LeaseRow.until_s < now_s)
-    query = (
-        select(ItemRow)
-        .where(ItemRow.id.in_(select(LeaseRow.item_id).where(gone)), ItemRow.open)
-        .where(*_for_me(annotator, batch, now_s))
-        .order_by(ItemRow.place)
-        .limit(count)
-    )
-    return list(session.scalars(query))
+    return list(session.scalars(_RETURNED, asked | {"count": count}))
 
 
-def _further(session: Session, annotator: str, batch: BatchRow, count: int, now_s: float) -> list[ItemRow]:
+def _further(session: Session, asked: dict[str, Any], count: int) -> list[ItemRow]:
     """Items beyond the annotator's cursor, which moves along."""
-    cursor = session.get(CursorRow, (batch.id, annotator)) or CursorRow(
-        batch_id=batch.id, annotator=annotator, place=-1.0
-    )
-    query = (
-        select(ItemRow)
-        .where(ItemRow.batch_id == batch.id, ItemRow.open, ItemRow.place > cursor.place)
-        .where(*_for_me(annotator, batch, now_s))
-        .order_by(ItemRow.place)
-        .limit(count)
-    )
-    items = list(session.scalars(query))
+    key = (asked["batch"], asked["annotator"])
+    cursor = session.get(CursorRow, key) or CursorRow(batch_id=key[0], annotator=key[1], place=-1.0)
+    items = list(session.scalars(_FURTHER, asked | {"place": cursor.place, "count": count}))
     if items:
         cursor.place = items[-1].place
         session.add(cursor)
     return items
 
 
-def _for_me(annotator: str, batch: BatchRow, now_s: float) -> tuple[ColumnElement[bool], ...]:
-    """Not answered or held by the annotator, and wanted beyond what others hold."""
-    held = aliased(LeaseRow)
-    mine = exists().where(held.item_id == ItemRow.id, held.annotator == annotator).correlate(ItemRow)
-    others = aliased(LeaseRow)
-    in_hand = (
-        select(func.count())
-        .where(others.item_id == ItemRow.id, others.annotator != annotator, others.until_s >= now_s)
-        .correlate(ItemRow)
-        .scalar_subquery()
-    )
-    wanted = (ItemRow.answers + in_hand < batch.overlap) | ItemRow.gold.is_not(None)
-    return ~_answered_by(annotator), ~mine, wanted
-
-
-def _answered_by(annotator: str) -> ColumnElement[bool]:
+def _answered() -> ColumnElement[bool]:
+    """Finished by the annotator."""
     answer = aliased(AnswerRow)
-    finished = (answer.item_id == ItemRow.id) & (answer.annotator == annotator) & (answer.verdict != "")
+    finished = (answer.item_id == ItemRow.id) & (answer.annotator == bindparam("annotator")) & (answer.verdict != "")
     return exists().where(finished).correlate(ItemRow)
+
+
+def _for_me() -> tuple[ColumnElement[bool], ...]:
+    """Not answered or held by the annotator, and wanted beyond what others hold."""
+    held, others = aliased(LeaseRow), aliased(LeaseRow)
+    mine = exists().where(held.item_id == ItemRow.id, held.annotator == bindparam("annotator")).correlate(ItemRow)
+    elsewhere = (others.item_id == ItemRow.id) & (others.annotator != bindparam("annotator"))
+    in_hand = select(func.count()).where(elsewhere, others.until_s >= bindparam("now")).correlate(ItemRow)
+    wanted = (ItemRow.answers + in_hand.scalar_subquery() < bindparam("overlap")) | ItemRow.gold.is_not(None)
+    return ~_answered(), ~mine, wanted
+
+
+# Made once: putting such queries together takes longer than the database does.
+_MINE = (LeaseRow.batch_id == bindparam("batch")) & (LeaseRow.annotator == bindparam("annotator"))
+_HELD = (
+    select(ItemRow, LeaseRow)
+    .join(LeaseRow, LeaseRow.item_id == ItemRow.id)
+    # What has closed meanwhile is no longer wanted, but for what an undo brought back.
+    .where(_MINE, LeaseRow.until_s > 0, ItemRow.open | (LeaseRow.rank < 0), ~_answered())
+    .order_by(LeaseRow.rank)
+)
+_GONE = select(LeaseRow.item_id).where(
+    LeaseRow.batch_id == bindparam("batch"),
+    LeaseRow.annotator != bindparam("annotator"),
+    LeaseRow.until_s < bindparam("now"),
+)
+_RETURNED = (
+    select(ItemRow)
+    .where(ItemRow.id.in_(_GONE), ItemRow.open, *_for_me())
+    .order_by(ItemRow.place)
+    .limit(bindparam("count"))
+)
+_FURTHER = (
+    select(ItemRow)
+    .where(ItemRow.batch_id == bindparam("batch"), ItemRow.open, ItemRow.place > bindparam("place"), *_for_me())
+    .order_by(ItemRow.place)
+    .limit(bindparam("count"))
+)

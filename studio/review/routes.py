@@ -21,13 +21,12 @@ from studio.review.agreement import agreement_of
 from studio.review.annotators import Annotator, annotator_of, lead_of
 from studio.review.clips import ClipFolder
 from studio.review.export import label_studio_config, label_studio_json, negatives, preferences_csv
-from studio.review.labels import is_swapped, read_key_press
+from studio.review.labels import Answer, is_swapped, read_key_press
 from studio.review.preferences import preferences_of
 from studio.review.queue import upcoming
 from studio.review.rows import ItemRow
-from studio.review.store import Batch, Clip, ReviewStore
+from studio.review.store import Batch, ClipSize, ReviewStore
 from studio.review.words import WORDS
-from studio.words import CHINESE, LANGUAGE, tr
 
 PREFIX = "/review"
 MOST_EVENTS = 200
@@ -37,12 +36,19 @@ Endpoint = Callable[[Request], Response]
 
 
 class ReviewRoutes:
-    """The endpoints on a store and its clips."""
+    """The endpoints on a store and its clips. `translate` says words in the language of the request."""
 
-    def __init__(self, store: ReviewStore, clips: ClipFolder, waiting: Callable[[int], int] = lambda batch: 0) -> None:
+    def __init__(
+        self,
+        store: ReviewStore,
+        clips: ClipFolder,
+        waiting: Callable[[int], int] = lambda batch: 0,
+        translate: Callable[[str], str] = str,
+    ) -> None:
         self._store = store
         self._clips = clips
         self._waiting = waiting
+        self._translate = translate
 
     def mount(self) -> Mount:
         """The routes below `PREFIX`, for the page's server."""
@@ -62,15 +68,17 @@ class ReviewRoutes:
     def setup(self, request: Request) -> Response:
         """Who is asking, the issues, the words in their language, and the batches."""
         annotator = annotator_of(request)
-        issues = [issue.model_dump() for issue in self._store.issues.values()]
+        issues = [
+            {"id": issue.id, "key": issue.key, "title": self._translate(issue.title)}
+            for issue in self._store.issues.values()
+        ]
         batches = [self._batch(batch) for batch in self._store.batches()]
         return JSONResponse(
             {
                 "annotator": asdict(annotator),
                 "issues": issues,
                 "batches": batches,
-                "words": {english: tr(english) for english in WORDS},
-                "chinese": LANGUAGE.get() == CHINESE,
+                "words": {english: self._translate(english) for english in WORDS},
             }
         )
 
@@ -150,23 +158,8 @@ class ReviewRoutes:
     def _queue(self, annotator: Annotator, batch_id: int) -> dict[str, Any]:
         batch = self._store.batch(batch_id)
         items = upcoming(self._store.database, annotator.name, batch_id)
-        return {"items": [self._item(annotator, batch, item) for item in items]}
-
-    def _item(self, annotator: Annotator, batch: Batch, item: ItemRow) -> dict[str, Any]:
-        """What the annotator may know about an item: its videos and what they have said, not how it was made."""
-        answer = self._store.answer(annotator.name, item.id)
-        clips = [self._clip(item.clip_id)]
-        if item.other_clip_id is not None:
-            clips.append(self._clip(item.other_clip_id))
-            if is_swapped(item.id, annotator.name):
-                clips.reverse()
-        return {"item": item.id, "kind": batch.kind, "clips": clips, "marks": answer.marks, "note": answer.note}
-
-    def _clip(self, clip_id: str) -> dict[str, Any]:
-        clip = self._store.clip(clip_id)
-        assert isinstance(clip, Clip)
-        size = {"width_px": clip.width_px, "height_px": clip.height_px}
-        return {"url": f"{PREFIX[1:]}/clips/{clip_id}.mp4", "frames": clip.num_frames, "fps": clip.fps, **size}
+        shown = self._store.shown(annotator.name, items)
+        return {"items": [_item(annotator, batch.kind, *each) for each in shown]}
 
     def _batch(self, batch: Batch) -> dict[str, Any]:
         return {"id": batch.id, "title": batch.title, "kind": batch.kind, "waiting": self._waiting(batch.id)}
@@ -186,6 +179,23 @@ class ReviewRoutes:
             return endpoint(*arguments)
         except UserError as error:
             return _refused(error)
+
+
+def _item(annotator: Annotator, kind: str, item: ItemRow, clips: list[ClipSize], answer: Answer) -> dict[str, Any]:
+    """What the annotator may know about an item: its videos and what they have said, not how it was made."""
+    shown = [
+        {
+            "url": f"{PREFIX[1:]}/clips/{clip.id}.mp4",
+            "frames": clip.num_frames,
+            "fps": clip.fps,
+            "width_px": clip.width_px,
+            "height_px": clip.height_px,
+        }
+        for clip in clips
+    ]
+    if len(shown) > 1 and is_swapped(item.id, annotator.name):
+        shown.reverse()
+    return {"item": item.id, "kind": kind, "clips": shown, "marks": answer.marks, "note": answer.note}
 
 
 def _refused(error: UserError) -> Response:

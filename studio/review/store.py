@@ -9,6 +9,7 @@ import math
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -55,6 +56,17 @@ class Clip(BaseModel):
     height_px: int
     record: dict[str, Any]
     files: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ClipSize:
+    """What a player needs to know of a clip."""
+
+    id: str
+    num_frames: int
+    fps: float
+    width_px: int
+    height_px: int
 
 
 class ReviewStore:
@@ -151,6 +163,23 @@ class ReviewStore:
             else:
                 self._add(session, annotator, batch, press)
             return True
+
+    def shown(self, annotator: str, items: Sequence[ItemRow]) -> list[tuple[ItemRow, list[ClipSize], Answer]]:
+        """The items with what a player needs to know of their clips, and what the annotator has said about each."""
+        clip_ids = {clip_id for item in items for clip_id in (item.clip_id, item.other_clip_id) if clip_id}
+        columns = (ClipRow.id, ClipRow.num_frames, ClipRow.fps, ClipRow.width_px, ClipRow.height_px)
+        with self.database.reading() as session:
+            clips = {
+                row.id: ClipSize(*row) for row in session.execute(select(*columns).where(ClipRow.id.in_(clip_ids)))
+            }
+            return [
+                (
+                    item,
+                    [clips[clip_id] for clip_id in (item.clip_id, item.other_clip_id) if clip_id],
+                    answer_of(session, annotator, item.id),
+                )
+                for item in items
+            ]
 
     def answer(self, annotator: str, item_id: int) -> Answer:
         """What the annotator has said about the item so far."""

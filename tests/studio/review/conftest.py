@@ -1,72 +1,32 @@
 """A review store on SQLite, and on a PostgreSQL server that the tests start for themselves."""
 
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
 from studio.review.database import Database
 from studio.review.issues import read_issues
 from studio.review.store import Clip, ReviewStore
+from tests.studio.review.postgres import PostgresServer, why_no_postgres
 from tests.studio.review.small_clips import small_clip
 
-POSTGRES_BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-UNPRIVILEGED = ("postgres", "nobody")
+_numbers = itertools.count()
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The URL, without a database's name, of a cluster of our own that listens on a socket in a folder only."""
-    if not POSTGRES_BINARIES:
-        pytest.skip("PostgreSQL is not installed (Debian: apt install postgresql)")
-    with tempfile.TemporaryDirectory(prefix="pg") as name:
-        folder = Path(name)
-        run_as = _somebody_but_root(folder)
-        data = folder / "data"
-
-        def run(program: str, *arguments: str | Path) -> None:
-            command = [*run_as, POSTGRES_BINARIES[-1] / program, "-D", data, *arguments]
-            with (folder / "log").open("ab") as log:
-                subprocess.run(command, check=True, cwd=folder, stdout=log, stderr=log)
-
-        run("initdb", "-A", "trust", "-U", "reviewer", "--no-sync", "-E", "UTF8")
-        server = f"-c listen_addresses='' -c unix_socket_directories='{folder}'"
-        run("pg_ctl", "-l", folder / "server.log", "-o", server, "-w", "start")
-        try:
-            yield f"postgresql://reviewer@/{{name}}?host={folder}"
-        finally:
-            run("pg_ctl", "-m", "immediate", "-w", "stop")
-
-
-def _somebody_but_root(folder: Path) -> list[str]:
-    """PostgreSQL refuses to run as root: the folder is given to somebody else, whom this command makes run it."""
-    if os.geteuid() != 0:
-        return []
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    user = next((name for name in UNPRIVILEGED if name in names), None)
-    if user is None or shutil.which("runuser") is None:
-        pytest.skip("PostgreSQL does not run as root, and there is nobody else to run it")
-    shutil.chown(folder, user)
-    return ["runuser", "-u", user, "--"]
+def postgres() -> Iterator[PostgresServer]:
+    if missing := why_no_postgres():
+        pytest.skip(missing)
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture
-def postgres_url(postgres: str, request: pytest.FixtureRequest) -> str:
+def postgres_url(postgres: PostgresServer) -> str:
     """An empty database."""
-    name = f"review_{abs(hash(request.node.nodeid))}"
-    server = create_engine(
-        postgres.format(name="postgres").replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT"
-    )
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    server.dispose()
-    return postgres.format(name=name)
+    return postgres.new_database(f"review_{next(_numbers)}")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

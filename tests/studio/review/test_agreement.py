@@ -1,0 +1,109 @@
+"""Agreement on answers whose alpha is known, and that nobody is told what they have not answered yet."""
+
+import math
+
+import krippendorff
+import numpy as np
+import pytest
+
+from studio.review.agreement import agreement_of, nominal_alpha
+from studio.review.preferences import preferences_of
+from tests.studio.review.small_clips import key, small_clip
+from tests.studio.review.test_store import items_of
+
+
+def say(reviews, batch, annotator, answers):
+    """Answer the batch's items in order: a list of issue ids each, none is good, None is not answered."""
+    for item, issues in zip(items_of(reviews, batch), answers, strict=True):
+        if issues is None:
+            continue
+        for issue in issues:
+            reviews.press(annotator, batch, key(item.id, "mark", issue=issue))
+        reviews.press(annotator, batch, key(item.id, "bad" if issues else "good"))
+
+
+def found(reviews, batch, reader="ada"):
+    return agreement_of(reviews.database, batch, reader, reviews.issues)
+
+
+def test_alpha_is_krippendorffs_over_who_marked_what(reviews, filled):
+    batch = filled(6, overlap=2)
+    ada = [["blur"], ["blur"], [], ["hands"], ["blur", "hands"], []]
+    ben = [["blur"], [], [], ["hands"], ["blur"], ["jitter"]]
+    say(reviews, batch, "ada", ada)
+    say(reviews, batch, "ben", ben)
+    agreement = found(reviews, batch)
+    for issue in ("blur", "hands", "jitter"):
+        marked = [[issue in answer for answer in who] for who in (ada, ben)]
+        expected = krippendorff.alpha(np.array(marked, dtype=float), level_of_measurement="nominal")
+        assert agreement.alpha[issue] == pytest.approx(expected)
+    assert math.isnan(agreement.alpha["identity"])
+    assert (agreement.items, agreement.left, agreement.compared) == (6, 0, 6)
+
+
+def test_what_one_said_and_the_other_did_not_is_counted_both_ways(reviews, filled):
+    batch = filled(3, overlap=2)
+    say(reviews, batch, "ada", [["blur"], ["blur"], []])
+    say(reviews, batch, "ben", [["hands"], ["blur"], ["hands"]])
+    agreement = found(reviews, batch)
+    at = {name: index for index, name in enumerate(agreement.names)}
+    table = agreement.confusion
+    assert table[at["blur"], at["hands"]] == table[at["hands"], at["blur"]] == 1
+    assert table[at["good"], at["hands"]] == 1
+    assert table[at["blur"], at["blur"]] == 1
+    assert table.sum() == 5
+
+
+def test_nobody_is_told_about_clips_that_they_can_still_answer(reviews, filled):
+    batch = filled(4, overlap=2)
+    say(reviews, batch, "ben", [["blur"]] * 4)
+    told = found(reviews, batch, "ada")
+    assert told.pace == () and told.confusion.sum() == 0
+    say(reviews, batch, "ada", [["blur"], None, None, None])
+    told = found(reviews, batch, "ada")
+    assert [pace.answers for pace in told.pace] == [1, 1]
+    assert told.left_for_reader == 3
+    say(reviews, batch, "cem", [None, ["blur"], None, None])
+    assert [pace.answers for pace in found(reviews, batch, "ada").pace] == [1, 2, 1]
+
+
+def test_answers_to_known_clips_are_checked(reviews, filled):
+    gold = [{"verdict": "bad", "issues": ["blur"]}, {"verdict": "good", "issues": []}]
+    batch = filled(2, gold=gold)
+    right = [["blur"] if item.gold["verdict"] == "bad" else [] for item in items_of(reviews, batch)]
+    say(reviews, batch, "ada", right)
+    say(reviews, batch, "ben", [["hands"], ["hands"]])
+    by_name = {name: found(reviews, batch, name).pace for name in ("ada", "ben")}
+    assert next((pace.gold_right, pace.gold_answered) for pace in by_name["ada"] if pace.annotator == "ada") == (2, 2)
+    assert next((pace.gold_right, pace.gold_answered) for pace in by_name["ben"] if pace.annotator == "ben") == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("units", "values", "alpha"),
+    [([1, 1, 2, 2], [0, 0, 1, 1], 1.0), ([1, 1], [1, 1], math.nan), ([1, 2], [0, 1], math.nan), ([], [], math.nan)],
+)
+def test_alpha_at_its_ends(units, values, alpha):
+    measured = nominal_alpha(np.array(units, dtype=int), np.array(values, dtype=int))
+    assert measured == pytest.approx(alpha, nan_ok=True)
+
+
+def test_preferences_are_counted_by_side(reviews):
+    batch = reviews.add_batch("Pairs", "lead", "pairs", 1, sides=("before", "after")).id
+    for number in range(10):
+        pair = small_clip(number, "a" * 64), small_clip(number, "b" * 64)
+        for clip in pair:
+            reviews.keep_clip(clip)
+        reviews.add_items(batch, [(pair[0].id, pair[1].id)])
+    from studio.review.labels import is_swapped
+
+    for number, item in enumerate(items_of(reviews, batch)):
+        after = "left" if is_swapped(item.id, "ada") else "right"
+        before = "right" if after == "left" else "left"
+        choice = "tie" if number == 0 else before if number == 1 else after
+        reviews.press("ada", batch, key(item.id, "prefer", choice=choice))
+    report = preferences_of(reviews.database, batch, "ada")
+    assert report.counts == {"a": 1, "b": 8, "tie": 1}
+    assert report.share_b == pytest.approx(8 / 9)
+    assert report.interval[0] < 8 / 9 < report.interval[1]
+    assert report.sign_test_p == pytest.approx(2 * 10 / 2**9)
+    assert preferences_of(reviews.database, batch, "ben").pairs == 10

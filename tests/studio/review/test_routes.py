@@ -1,0 +1,115 @@
+"""The review tab over HTTP: what is acknowledged, who may ask, and what nobody is told."""
+
+from collections.abc import Iterator
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from studio.review.clips import ClipFolder
+from studio.review.routes import ReviewRoutes
+from tests.studio.review.small_clips import key
+
+
+@pytest.fixture
+def app(reviews, tmp_path) -> Starlette:
+    return Starlette(routes=[ReviewRoutes(reviews, ClipFolder(tmp_path / "clips", reviews)).mount()])
+
+
+@pytest.fixture
+def client(app: Starlette) -> Iterator[TestClient]:
+    with TestClient(app) as client:
+        client.cookies.set("echomimic-annotator", "ada")
+        yield client
+
+
+def sent(item: int, kind: str, **values) -> dict:
+    return key(item, kind, **values).model_dump(mode="json")
+
+
+def test_the_answer_names_what_is_kept_and_brings_the_next_clips(client, filled):
+    batch = filled(3)
+    first, second = client.get(f"/review/queue/{batch}").json()["items"]
+    presses = [sent(first["item"], "mark", issue="blur"), sent(first["item"], "bad")]
+    said = client.post(f"/review/keys/{batch}", json=presses).json()
+    assert said["kept"] == [press["client_id"] for press in presses]
+    assert said["items"][0]["item"] == second["item"] and len(said["items"]) == 2
+    assert client.post(f"/review/keys/{batch}", json=presses).json()["kept"] == said["kept"]
+
+
+def test_one_bad_key_does_not_hold_the_others_up(client, filled):
+    batch = filled(1)
+    (item,) = client.get(f"/review/queue/{batch}").json()["items"]
+    wrong, right = sent(item["item"], "bad"), sent(item["item"], "good")
+    said = client.post(f"/review/keys/{batch}", json=[wrong, right]).json()
+    assert said["kept"] == [right["client_id"]]
+    assert said["refused"][0]["client_id"] == wrong["client_id"]
+
+
+def test_a_clip_says_nothing_of_how_it_was_made_or_what_others_said(client, filled):
+    batch = filled(1, overlap=2, gold=[{"verdict": "good", "issues": []}])
+    (item,) = client.get(f"/review/queue/{batch}").json()["items"]
+    client.post(f"/review/keys/{batch}", json=[sent(item["item"], "mark", issue="blur")])
+    client.cookies.set("echomimic-annotator", "ben")
+    (same,) = client.get(f"/review/queue/{batch}").json()["items"]
+    assert set(same) == {"item", "kind", "clips", "marks", "note"}
+    assert set(same["clips"][0]) == {"url", "frames", "fps", "width_px", "height_px"}
+    assert same["marks"] == {}
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])
+def test_another_sites_form_cannot_label(client, filled, content_type):
+    answer = client.post(f"/review/keys/{filled(1)}", content="[]", headers={"content-type": content_type})
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize("path", ["queue/99", "agreement/99"])
+def test_a_batch_that_is_not_there_is_said(client, reviews, path):
+    answer = client.get(f"/review/{path}")
+    assert answer.status_code in (400, 404)
+
+
+@pytest.mark.parametrize("name", ["..%2f..%2fetc%2fpasswd", "x" * 64, "0" * 64 + ".mp4"])
+def test_only_clips_are_served(client, reviews, name):
+    assert client.get(f"/review/clips/{name}").status_code == 404
+
+
+ACCOUNTS = {
+    "auth": {"lead": "secret", "ada": "secret"},
+    "cookie_id": "page",
+    "tokens": {"token-of-lead": "lead", "token-of-ada": "ada"},
+}
+"""What of Gradio's app tells who is logged in."""
+
+
+def test_with_logins_only_who_is_logged_in_labels_and_only_the_first_exports(app, filled):
+    batch = filled(1)
+    for name, value in ACCOUNTS.items():
+        setattr(app, name, value)
+    with TestClient(app) as client:
+        client.cookies.set("echomimic-annotator", "lead")
+        assert client.get(f"/review/queue/{batch}").status_code == 403
+        assert client.post(f"/review/keys/{batch}", json=[]).status_code == 403
+        client.cookies.set("access-token-unsecure-page", "token-of-ada")
+        assert client.get("/review/setup").json()["annotator"] == {"name": "ada", "lead": False, "chosen": False}
+        assert client.get("/review/export/negatives.jsonl").status_code == 403
+        client.cookies.set("access-token-unsecure-page", "token-of-lead")
+        assert client.get("/review/export/negatives.jsonl").status_code == 200
+
+
+def test_on_spaces_the_owner_leads_and_strangers_must_log_in(app, filled, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SPACE_ID", "owner/space")
+    batch = filled(1)
+    with TestClient(app) as client:
+        assert client.get(f"/review/queue/{batch}").status_code == 403
+    signed_in = {"oauth_info": {"userinfo": {"preferred_username": "owner"}}}
+
+    # Gradio's login keeps its answer in the session.
+    async def logged_in(scope, receive, send):
+        scope["session"] = signed_in
+        await app(scope, receive, send)
+
+    assert TestClient(logged_in).get("/review/export/preferences.csv").status_code == 200
+    signed_in["oauth_info"]["userinfo"]["preferred_username"] = "visitor"
+    assert TestClient(logged_in).get(f"/review/queue/{batch}").status_code == 200
+    assert TestClient(logged_in).get("/review/export/preferences.csv").status_code == 403
