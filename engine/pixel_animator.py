@@ -162,7 +162,9 @@ class PixelAnimator:
 
     def _text(self, request: GenerationRequest) -> tuple[Tensor, NegativeText]:
         """The prompt and the negative texts; the encoder is gone afterwards. Flash has no text guidance to feed."""
-        encoder = TextEncoder.load(self._folder / BASE / TEXT_FILE, self._folder / BASE / TOKENIZER, self._dtype)
+        # umT5 overflows in float16; bfloat16 is what it is published in.
+        dtype = torch.bfloat16 if self._dtype == torch.float16 else self._dtype
+        encoder = TextEncoder.load(self._folder / BASE / TEXT_FILE, self._folder / BASE / TOKENIZER, dtype)
         groups = negative_words("released")
         if self._mode in {"full", "balanced"}:
             with self._used(encoder.model):

@@ -4,16 +4,12 @@ Importing this module is cheap; torch and the models come with the first job or 
 Knows nothing about queues or pages: one call is one job, in the caller's thread, and jobs wait for each other.
 """
 
-import errno
-import re
-import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import NotFinite, UserError
+from engine.errors import NotFinite, UserError, full_disk_said
 from engine.progress import ProgressCallback, ProgressMeter, Stage, ignore_progress
 from engine.records import GenerationRecord
 from engine.request import GenerationRequest
@@ -44,11 +40,20 @@ class Session:
         self._lock = threading.Lock()
 
     def warm_up(self, model: str = "nano") -> None:
-        """Load `model` (a name or a folder) now, so that the first job need not. Raises UserError if it cannot be."""
-        import engine.pipeline  # noqa: F401 - takes seconds
+        """Load `model` (a name or a folder) now, so that the first job need not. Raises UserError if it cannot be.
 
+        How a released model is loaded depends on the clip: of it only the libraries are loaded, and that it is there.
+        """
+        import engine.pipeline  # takes seconds
+
+        variant = find_variant(model)
+        if not variant.is_nano:
+            import engine.pixel_animator  # noqa: F401
+
+            _check_installed(variant)
+            return
         with self._lock:
-            self._load(find_variant(model), RuntimeSettings())
+            self._load(variant, RuntimeSettings())
 
     def generate(
         self,
@@ -66,7 +71,7 @@ class Session:
         record's notices. Raises UserError for bad input and a full disk, and whatever `on_progress` raises
         (`Cancelled`, to stop); in either case nothing is left under the asked name.
         """
-        with self._lock, _full_disk_said(request.out):
+        with self._lock, full_disk_said(request.out.parent, "out"):
             variant = find_variant(request.model)
             runtime = request.settings.runtime
             loaded = any(folder == variant.folder.resolve() for folder, _ in self._models)
@@ -79,7 +84,7 @@ class Session:
             from engine import pipeline
 
             if not variant.is_nano:
-                runtime, said = _planned(variant, request, inputs)
+                runtime, said = _planned(variant, request, inputs, self._held_bytes())
                 meter.tell("loading", said)
             notices: list[str] = []
             while True:
@@ -127,6 +132,11 @@ class Session:
             self._models[key] = _load_nano(variant) if variant.is_nano else self._load_released(variant, runtime)
         return self._models[key]
 
+    def _held_bytes(self) -> int:
+        """What the weights of the loaded released model take; a clip that needs another mode may have it."""
+        held = [model.transformer for model in self._models.values() if model.workers == 1]
+        return sum(parameter.nbytes for transformer in held for parameter in transformer.parameters())
+
     def _load_released(self, variant: Variant, runtime: RuntimeSettings) -> "Animator":
         from engine.model.devices import device_for, dtype_of, tune
         from engine.model.parallel import processes, share
@@ -144,19 +154,25 @@ class Session:
         return animator
 
 
-def _planned(variant: Variant, request: GenerationRequest, inputs: "Inputs") -> tuple[RuntimeSettings, str]:
-    """The runtime settings with what is `auto` decided for this machine's device and this clip, and the plan."""
-    from engine.model.devices import check_attention, plan
-    from engine.model.parallel import processes
-    from engine.pixel_animator import WINDOW_LATENT_FRAMES, frame_size
-
-    settings = request.settings
+def _check_installed(variant: Variant) -> None:
     if not variant.is_installed:
         raise UserError(
             f"The model {variant.name} is not installed in {variant.folder}: python -m engine models download "
             f"{variant.name}, or choose nano.",
             "model",
         )
+
+
+def _planned(
+    variant: Variant, request: GenerationRequest, inputs: "Inputs", held_bytes: int
+) -> tuple[RuntimeSettings, str]:
+    """The runtime settings with what is `auto` decided for this machine's device and this clip, and the plan."""
+    from engine.model.devices import check_attention, plan
+    from engine.model.parallel import processes
+    from engine.pixel_animator import WINDOW_LATENT_FRAMES, frame_size
+
+    settings = request.settings
+    _check_installed(variant)
     check_attention(settings.runtime)
     if processes() > 1 and settings.cache.kind == "first_block":
         raise UserError(
@@ -170,6 +186,7 @@ def _planned(variant: Variant, request: GenerationRequest, inputs: "Inputs") -> 
         size=frame_size(inputs, settings.sampling.size_px),
         # The reference in front of a window is a latent frame too.
         window_latent_frames=1 + (settings.long_video.window_latent_frames or WINDOW_LATENT_FRAMES),
+        held_bytes=held_bytes,
     )
 
 
@@ -202,24 +219,6 @@ def _free_unused() -> None:
     from engine.model.memory import free_unused
 
     free_unused()
-
-
-@contextmanager
-def _full_disk_said(out: Path) -> Iterator[None]:
-    """A disk that fills up, or a limit that it sets, as a UserError; whatever the library that met it raises."""
-    try:
-        yield
-    except Exception as error:
-        # Libraries in other languages put the number into words.
-        numbers = {getattr(error, "errno", None), *map(int, re.findall(r"os error (\d+)", str(error)))}
-        if numbers.isdisjoint({errno.ENOSPC, errno.EDQUOT, errno.EFBIG}):
-            raise
-        free_mb = shutil.disk_usage(out.parent).free / 1e6
-        raise UserError(
-            f"The disk of {out.parent} is full ({free_mb:.0f} MB free), or a limit on it is reached: make room, or "
-            "write elsewhere with --out.",
-            "out",
-        ) from error
 
 
 def _load_nano(variant: Variant) -> "Animator":

@@ -43,12 +43,19 @@ def dtype_of(precision: str) -> torch.dtype:
 
 
 def plan(
-    folder: Path, runtime: RuntimeSettings, *, num_frames: int, size: tuple[int, int], window_latent_frames: int
+    folder: Path,
+    runtime: RuntimeSettings,
+    *,
+    num_frames: int,
+    size: tuple[int, int],
+    window_latent_frames: int,
+    held_bytes: int = 0,
 ) -> tuple[RuntimeSettings, str]:
     """`runtime` decided for this device and a clip of the released model in `folder`, and the plan in words.
 
-    `num_frames` frames of `size` (height, width) pixels are made in windows of so many latent frames. Raises UserError
-    where the clip does not fit, or the model is not whole.
+    `num_frames` frames of `size` (height, width) pixels are made in windows of so many latent frames. `held_bytes` are
+    taken by a loaded model that would make room. Raises UserError where the clip does not fit, or the model is not
+    whole.
     """
     device = device_for()
     precision = best_precision(device) if runtime.precision == "auto" else runtime.precision
@@ -68,9 +75,11 @@ def plan(
         )
         for mode in MODES
     }
-    free = free_bytes(device)
+    free = free_bytes(device, held_bytes)
     mode = choose_mode(estimates, free) if runtime.memory == "auto" else runtime.memory
     said = describe(mode, estimates[mode], free, num_frames, size)
+    if runtime.compile and mode == "quantised":
+        said += " 8-bit weights cannot be compiled: runtime.compile is left out."
     return runtime.model_copy(update={"memory": mode, "precision": precision}), said
 
 
@@ -95,9 +104,12 @@ def _no_kernel(runtime: RuntimeSettings, reason: object) -> UserError:
 
 
 def tune(transformer: Any, runtime: RuntimeSettings, compiler: str = "inductor") -> None:
-    """The asked attention kernel, and compilation of the block that repeats. Raises UserError as `check_attention`."""
+    """The asked attention kernel, and compilation of the block that repeats. Raises UserError as `check_attention`.
+
+    Weights of GGUF's kind do not survive torch's tracing; the mode `quantised` is not compiled, which `plan` says.
+    """
     check_attention(runtime)
     if runtime.attention != "native":
         transformer.set_attention_backend(runtime.attention)
-    if runtime.compile:
+    if runtime.compile and runtime.memory != "quantised":
         transformer.compile_repeated_blocks(backend=compiler)

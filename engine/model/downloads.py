@@ -20,7 +20,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers
 from tqdm import tqdm
 
-from engine.errors import UserError
+from engine.errors import UserError, full_disk_said
 from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE, TOKENIZER
 from engine.variants import SPEECH_ENCODERS, TRANSFORMER_WEIGHTS, Variant
 
@@ -108,7 +108,8 @@ def download(variant: Variant, folder: Path, endpoint: str | None = None) -> Non
         target = folder / piece.target
         part = target.with_name(target.name + PART)
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(piece, known[piece], part, endpoint)
+        with full_disk_said(folder, "to"):
+            _fetch(piece, known[piece], part, endpoint)
         if not known[piece].is_whole(part):
             part.unlink()
             raise UserError(f"{piece.file} arrived damaged; run the download again.", "model")

@@ -170,15 +170,15 @@ def estimate(
     running = activation_bytes(geometry, tokens, rows, weight_bytes)
     decoding = decoding_bytes(geometry, min(pixels, TILE_PX**2) if mode in TILED_MODES else pixels)
     if mode == "quantised":
-        transformer = geometry.transformer_weights * QUANTISED_GROUP_BYTES // QUANTISED_GROUP
+        transformer = transformer * QUANTISED_GROUP_BYTES // (QUANTISED_GROUP * weight_bytes)
     if on_cpu or mode == "full":
         # The text encoder is let go before anything else runs.
         kept = transformer + image + speech + autoencoder
         return Estimate(*(SAFETY * (kept + part) for part in (max(text, decoding), running, decoding)))
     if mode == "balanced":
-        stays, text_part = 0.0, text
+        stays, text_part = 0.0, float(text)
     else:
-        stays, text_part = transformer if mode == "quantised" else 0.0, TEXT_TABLE_SHARE * text
+        stays, text_part = float(transformer) if mode == "quantised" else 0.0, TEXT_TABLE_SHARE * text
     computing = 2 * transformer / geometry.layers if mode == "low" else transformer
     encoding = stays + max(text_part, image, speech, autoencoder + decoding)
     parts = (encoding, computing + running, stays + autoencoder + decoding)
@@ -207,11 +207,11 @@ def describe(mode: Mode, needed: Estimate, free_bytes: float, frames: int, size:
     )
 
 
-def free_bytes(device: torch.device) -> float:
-    """What is free on the device, or in the machine."""
+def free_bytes(device: torch.device, held_bytes: int) -> float:
+    """What is free on the device, or in the machine, with what this process holds of it and could give back."""
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
-    return float(psutil.virtual_memory().available)
+        return float(torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device))
+    return float(psutil.virtual_memory().available + held_bytes)
 
 
 def place(transformer: Any, mode: Mode, device: torch.device, dtype: torch.dtype) -> None:

@@ -39,6 +39,9 @@ class EchoMimicTransformer3DModel(WanTransformer3DModel):
         "proj_out": ContextParallelOutput(gather_dim=1, expected_dims=3),
     }
 
+    face_tokens_only = True
+    """Let audio attend to face tokens alone where every row has the same: exact, and a switch to measure it by."""
+
     @register_to_config
     def __init__(  # noqa: PLR0917 (one argument for each of Wan's)
         self,
@@ -180,7 +183,7 @@ class EchoMimicTransformer3DModel(WanTransformer3DModel):
             audio,
             *self._weights(modal_weights, face_mask, audio_scale, hidden_states, grid),
             frame_tokens=math.prod(grid[1:]),
-            face_tokens=_face_tokens(face_mask),
+            face_tokens=_face_tokens(face_mask) if self.face_tokens_only else None,
             cached=cached,
         )
 

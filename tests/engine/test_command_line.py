@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 
 from engine.__main__ import main, make_parser, parse_request, settings_fields
 from engine.request import flatten
-from engine.variants import NANO, PREVIEW
+from engine.variants import NANO, PREVIEW, VARIANTS
 from tests.conftest import RATE_HZ, voice_like
 
 BARE = ["generate", "--image", "face.png", "--audio", "voice.wav", "--out", "out.mp4"]
@@ -167,7 +167,17 @@ def test_bad_input_is_one_clear_line_exit_2_and_no_file(
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [([], "required"), (["sing"], "sing"), (["generate"], "--audio"), (["inspect", "nowhere.mp4"], "nowhere.mp4")],
+    [
+        ([], "required"),
+        (["sing"], "sing"),
+        (["generate"], "--audio"),
+        (["inspect", "nowhere.mp4"], "nowhere.mp4"),
+        (["models", "sell"], "download"),
+        (["models", "download"], "model"),
+        (["models", "download", "huge"], "Unknown model"),
+        (["models", "download", "nano"], "bundled"),
+        (["models", "verify", "nano"], "checksums.json"),
+    ],
 )
 def test_bad_commands_are_one_line_too(arguments: list[str], words: str, capsys: pytest.CaptureFixture):
     assert main(arguments) == 2
@@ -176,8 +186,11 @@ def test_bad_commands_are_one_line_too(arguments: list[str], words: str, capsys:
 
 
 def test_models_are_listed(capsys: pytest.CaptureFixture):
-    assert main(["models"]) == 0
-    assert "nano" in capsys.readouterr().out
+    for arguments in (["models"], ["models", "list"]):
+        assert main(arguments) == 0
+        listed = capsys.readouterr().out.splitlines()
+        assert [line.split()[0] for line in listed] == list(VARIANTS)
+        assert listed[0].endswith("installed")
 
 
 def test_a_file_is_refused_before_torch_is_even_imported(tmp_path: Path, voice: Path):

@@ -14,8 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from engine.__main__ import main
+from engine.errors import UserError
 from engine.media.video import read_video_frames
 from engine.model.transformer import EchoMimicTransformer3DModel
+from engine.request import build_request
+from engine.session import Session
 from engine.variants import TRANSFORMER_WEIGHTS
 from tests.released_layout import write_released_model
 
@@ -98,7 +101,7 @@ def test_where_no_mode_is_left_it_is_one_line_and_no_file(run):
 def test_a_clip_that_cannot_fit_is_refused_before_the_model_is_loaded(run, monkeypatch):
     from engine.model import devices
 
-    monkeypatch.setattr(devices, "free_bytes", lambda device: 1e5)
+    monkeypatch.setattr(devices, "free_bytes", lambda device, held: 1e5)
     loaded = []
     with before_every_forward(loaded.append):
         code, said, out = run()
@@ -150,6 +153,32 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(nano_folder, portrait, voice
     lines = [line for line in capfd.readouterr().err.strip().splitlines() if line.startswith("error:")]
     assert len(lines) == 1 and "full" in lines[0] and "--out" in lines[0]
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["balanced", "quantised", "low"])
+def test_every_memory_mode_goes_from_folder_to_file(run, mode: str):
+    code, said, out = run("--runtime.memory", mode)
+    assert code == 0 and out.is_file()
+    assert said[0].startswith(f"Note: Memory mode {mode}: needs about")
+
+
+def test_a_second_job_does_not_take_the_loaded_model_for_somebody_elses(folder, voice, tmp_path):
+    session, plans = Session(), []
+    values = {"task": "text-to-video", "prompt": "a person", "audio": voice, "model": str(folder)}
+    request = build_request(values | {"out": tmp_path / "o.mp4"}, {"sampling.size_px": 128, "sampling.steps": 1})
+    held = []
+    for _ in range(2):
+        held.append(session._held_bytes())
+        session.generate(request, lambda progress: plans.append(progress.note) if progress.note else None)
+    assert held == [0, sum(p.nbytes for p in next(iter(session._models.values())).transformer.parameters())]
+    assert len(session._models) == 1 and all(plan.startswith("Memory mode full") for plan in plans)
+
+
+def test_warming_a_released_model_up_needs_it_to_be_there(folder, tmp_path):
+    Session().warm_up(str(folder))
+    (tmp_path / "wav2vec2-base-960h").mkdir()
+    with pytest.raises(UserError, match="not installed"):
+        Session().warm_up(str(tmp_path))
 
 
 def test_a_kernel_that_is_not_installed_is_said_before_the_model_is_loaded(run):

@@ -59,7 +59,9 @@ def test_a_folder_becomes_a_video(variant: str, task: str, folders, media, voice
     out = tmp_path / "out.mp4"
     flags = ["--sampling.size_px", "128", "--steps", "2", "--audio", str(voice), "--out", str(out)]
     arguments = ["generate", "--model", str(folders[variant]), "--task", task, *media[task], *flags]
+    files = sorted(folders[variant].rglob("*"))
     assert main(arguments) == 0, capsys.readouterr().err
+    assert sorted(folders[variant].rglob("*")) == files, "a model is used as it lies"
     made = probe(out)
     assert made.audio_sample_rate_hz == 48_000
     expected_s = max(1.3, FILM_FRAMES / FILM_FPS)

@@ -1,9 +1,13 @@
 """Conditions that are kept change nothing: not the output, and not which condition a row reads."""
 
+from functools import partial
+
 import pytest
 import torch
+from diffusers.models.attention_dispatch import AttentionBackendName
 from torch import Tensor, nn
 
+from engine.model import cdca
 from engine.model.condition_cache import ConditionCache
 from engine.model.transformer import EchoMimicTransformer3DModel
 
@@ -112,12 +116,32 @@ def test_a_row_without_a_name_is_refused(transformer):
         run(transformer, inputs(transformer), cached=ConditionCache().rows(["a"], ["p"] * 3, ["x"] * 3))
 
 
-def test_attending_to_face_tokens_alone_changes_nothing(transformer):
+def test_attending_to_face_tokens_alone_changes_nothing_and_asks_fewer(transformer):
+    given = inputs(transformer) | {"face_mask": torch.tensor([[0.0, 1, 1, 0, 1, 0]]).expand(3, -1)}
+    asked: list[int] = []
+
+    def watched(function, query, *args, **kwargs):
+        if kwargs.get("backend") == AttentionBackendName.NATIVE:
+            asked.append(query.shape[1])
+        return function(query, *args, **kwargs)
+
+    outputs = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cdca, "dispatch_attention_fn", partial(watched, cdca.dispatch_attention_fn))
+        for only in (True, False):
+            patch.setattr(transformer, "face_tokens_only", only)
+            outputs.append(run(transformer, given))
+    torch.testing.assert_close(*outputs)
+    layers = len(transformer.blocks)
+    assert asked == [3] * layers + [6] * layers
+
+
+def test_masks_that_differ_between_rows_are_attended_to_everywhere(transformer):
     given = inputs(transformer)
     same = torch.tensor([[0.0, 1, 1, 0, 1, 0]]).expand(3, -1)
-    soft = same.clone()
-    soft[0, 0] = 1e-30  # not the same tokens in every row: the whole frame is attended to
-    torch.testing.assert_close(run(transformer, given, face_mask=same), run(transformer, given, face_mask=soft))
+    other = same.clone()
+    other[0, 0] = 1e-30
+    torch.testing.assert_close(run(transformer, given, face_mask=same), run(transformer, given, face_mask=other))
 
 
 def test_no_audio_scale_is_no_audio_attention(transformer):

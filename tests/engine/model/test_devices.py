@@ -1,12 +1,16 @@
 """Precision, kernels and compilation: what changes speed does not change what comes out."""
 
+from pathlib import Path
+
 import torch
 from diffusers.models.attention_dispatch import AttentionBackendName, _AttentionBackendRegistry
 
 from engine.model.condition_cache import ConditionCache
-from engine.model.devices import DTYPES, best_precision, dtype_of, tune
+from engine.model.devices import DTYPES, best_precision, dtype_of, plan, tune
+from engine.model.memory import place
 from engine.settings import RuntimeSettings
-from tests.engine.model.test_memory import output, tiny
+from tests.engine.model.test_memory import PARITY, output, tiny
+from tests.released_layout import write_released_model
 
 
 def test_a_cpu_computes_in_float32_and_what_is_asked_is_taken():
@@ -29,6 +33,30 @@ def test_compiled_blocks_say_the_same_with_and_without_kept_conditions():
         kept = output(model, cached=cache.rows(["a"], ["b"], ["c"]))
         torch.testing.assert_close(kept, before, atol=1e-5, rtol=1e-5)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2 * compiled, "a step must not compile anew"
+
+
+def test_quantised_blocks_are_not_compiled_and_the_plan_says_so(tmp_path: Path):
+    model = tiny()
+    place(model, "quantised", torch.device("cpu"), torch.float32)
+    tune(model, RuntimeSettings(compile=True, memory="quantised"))
+    assert all(block._compiled_call_impl is None for block in model.blocks)
+    folder = write_released_model(tmp_path / "preview", "preview", PARITY)
+    clip = {"num_frames": 25, "size": (768, 768), "window_latent_frames": 29}
+    for mode in ("quantised", "low"):
+        _, said = plan(folder, RuntimeSettings(compile=True, memory=mode), **clip)
+        assert ("compile is left out" in said) == (mode == "quantised")
+
+
+def test_the_plan_counts_the_clips_own_frames_up_to_a_window(tmp_path: Path):
+    folder = write_released_model(tmp_path / "preview", "preview", PARITY)
+
+    def gigabytes(frames: int) -> float:
+        runtime = RuntimeSettings(memory="low", precision="fp32")
+        decided, said = plan(folder, runtime, num_frames=frames, size=(1024, 1024), window_latent_frames=29)
+        assert decided == runtime and f"{frames} frames at 1024×1024" in said
+        return float(said.split("about ")[1].split(" GB")[0])
+
+    assert gigabytes(25) < gigabytes(113) == gigabytes(1000)
 
 
 def test_another_kernel_is_really_used_and_says_the_same(monkeypatch):
