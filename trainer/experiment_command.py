@@ -59,7 +59,7 @@ def _results(
     experiment: Experiment, laboratory: Laboratory, seeds: int, *, inference_only: bool
 ) -> dict[str, list[Result]]:
     """Seed by seed, so that what was killed early holds every arm. Trained arms with results of all seeds are kept."""
-    arms = [arm for arm in experiment.arms if arm.training is None or not inference_only]
+    arms = [arm for arm in experiment.arms if not (arm.is_trained and inference_only)]
     arms += [
         arm for arm in experiment.arms if arm not in arms and all(laboratory.kept(arm, seed) for seed in range(seeds))
     ]

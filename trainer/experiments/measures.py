@@ -100,7 +100,7 @@ def _of_speech(
         "lip_r": _correlation(apart, true),
         "bilabials": closures.share,
         "silence": silence(apart, true),
-        "head_jerk": float(np.sqrt(np.square(np.diff(pose, 3, axis=0)).sum(1).mean()) * FPS**3),
+        "head_jerk": head_jerk(pose),
         "seam_jump": seam_jump(landmarks_px / reference.scale_px, seams),
         "seam_lip_r": _correlation(apart[seams], true[seams]),
         "opening": float(np.percentile(apart, 95) / max(np.percentile(true, 95) * JAW_OPEN, 1e-9)),
@@ -111,6 +111,11 @@ def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> floa
     if len(one) < _LEAST_FRAMES or one.std() < 1e-9 or other.std() < 1e-9:
         return float("nan")
     return float(np.corrcoef(one, other)[0, 1])
+
+
+def head_jerk(pose: NDArray[np.floating]) -> float:
+    """Root mean square of the third derivative of yaw, pitch and roll `pose` [F, 3] in radians, in rad/s³."""
+    return float(np.sqrt(np.square(np.diff(pose, 3, axis=0)).sum(1).mean()) * FPS**3)
 
 
 def silence(apart: NDArray[np.floating], true: NDArray[np.floating]) -> float:

@@ -31,6 +31,13 @@ class Arm:
     omission: str | None = None
     training: Training | None = None
     """None: inference only."""
+    unlearning: str | None = None
+    """Instead of a training: a method of `trainer.experiments.unlearning`."""
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether its model is not the one that all arms share."""
+        return self.training is not None or self.unlearning is not None
 
     @property
     def settings(self) -> Settings:
@@ -52,7 +59,7 @@ class Arm:
             "settings": self.settings.model_dump(mode="json"),
             "omission": self.omission,
             "training": asdict(self.training) if self.training else None,
-        }
+        } | ({"unlearning": self.unlearning} if self.unlearning else {})
 
 
 @dataclass(frozen=True)

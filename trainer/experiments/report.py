@@ -103,6 +103,7 @@ def _markdown(
             ("arm", "seeds", "steps of training", "processor minutes of it, mean", "last loss"),
             [_run_row(name, results) for name in _names(experiment)],
         ),
+        *_told(experiment, results),
         "## Metrics",
         "\n".join(
             f"- `{name}`: {metric.title}{f', {metric.unit}' if metric.unit else ''}; "
@@ -154,6 +155,17 @@ def _run_row(name: str, results: Results) -> list[str]:
         f"{minutes:.1f}" if made[0].steps else "–",
         f"{np.mean(losses):.4f}" if losses else "–",
     ]
+
+
+def _told(experiment: Experiment, results: Results) -> list[str]:
+    """What trainings said of themselves, arm by arm and seed by seed."""
+    lines = [
+        f"- {name}, seed {seed}: {'; '.join(result.told)}"
+        for name in _names(experiment)
+        for seed, result in enumerate(results.get(name, ()))
+        if result.told
+    ]
+    return ["\n".join(lines)] if lines else []
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -16,7 +16,10 @@ from trainer.checkpoint import save_text
 from trainer.experiments.measures import METRICS, Values, measure
 from trainer.experiments.omissions import omitting
 from trainer.experiments.plan import Arm
-from trainer.experiments.short_training import FirstHour, train_on
+from trainer.experiments.short_training import train_on
+from trainer.experiments.small_corpus import small_corpus
+from trainer.experiments.unlearning import Shared, unlearn
+from trainer.speech.corpus import Corpus
 
 VERSION = 1
 """Of the measures and the training: results of another one are not reused."""
@@ -31,6 +34,8 @@ class Result:
     training_minutes: float
     minutes: float
     last_loss: float | None
+    told: tuple[str, ...] = ()
+    """What happened in its training."""
 
 
 class Laboratory:
@@ -45,7 +50,8 @@ class Laboratory:
         path = self._path(arm, seed)
         if not path.exists():
             return None
-        return Result(**json.loads(path.read_text())["result"])
+        kept = json.loads(path.read_text())["result"]
+        return Result(**kept | {"told": tuple(kept.get("told", ()))})
 
     def run(self, arm: Arm, seed: int, say: Callable[[str], None]) -> Result:
         """The result of `arm` with `seed`, kept from earlier or made now."""
@@ -53,24 +59,34 @@ class Laboratory:
         if known is not None:
             return known
         started_s = time.process_time()
-        model, losses = self._model, list[float]()
-        if arm.training is not None:
+        model, losses, told = self._model, list[float](), list[str]()
+        if arm.is_trained:
             say(f"{arm.name}, seed {seed}: training for {self._steps} steps")
-            corpus = FirstHour(self._corpus / "train")
+            corpus = small_corpus(self._corpus, self._runs / "corpus")
             features = self._runs / f"features_{self._hearing(corpus)}.npy"
+        if arm.training is not None:
             model, losses = train_on(
-                model, arm.training, arm.omission, corpus=corpus, features=features, steps=self._steps, seed=seed
+                model,
+                arm.training,
+                arm.omission,
+                corpus=Corpus(corpus / "train"),
+                features=features,
+                steps=self._steps,
+                seed=seed,
             )
+        elif arm.unlearning is not None:
+            model, told = unlearn(model, arm.unlearning, Shared(corpus, features, self._runs, self._steps), seed)
         training_s = time.process_time() - started_s
         say(f"{arm.name}, seed {seed}: measuring")
         with omitting(model.transformer, arm.omission):
             values = measure(model, arm.settings, seed, self._clips)
         result = Result(
             values,
-            len(losses),
-            round(training_s / 60, 2) if losses else 0.0,
+            self._steps if arm.is_trained else 0,
+            round(training_s / 60, 2) if arm.is_trained else 0.0,
             round((time.process_time() - started_s) / 60, 2),
             round(sum(losses[-20:]) / len(losses[-20:]), 5) if losses else None,
+            tuple(told),
         )
         save_text(
             self._path(arm, seed), json.dumps({"of": self._shaped_by(arm, seed), "result": asdict(result)}) + "\n"
@@ -85,15 +101,15 @@ class Laboratory:
             "metrics": list(METRICS),
             "seed": seed,
         }
-        return shaped | ({"steps": self._steps} if arm.training else {})
+        return shaped | ({"steps": self._steps} if arm.is_trained else {})
 
     def _path(self, arm: Arm, seed: int) -> Path:
         name = hashlib.sha256(json.dumps(self._shaped_by(arm, seed), sort_keys=True).encode()).hexdigest()
         return self._runs / f"{name[:20]}.json"
 
-    def _hearing(self, corpus: FirstHour) -> str:
+    def _hearing(self, corpus: Path) -> str:
         """A name for this audio encoder's features of this corpus."""
-        digest = hashlib.sha256(corpus.curves[:2000].tobytes() + str(len(corpus.curves)).encode())
+        digest = hashlib.sha256((corpus / "train" / "curves.npy").read_bytes())
         for weight in self._model.audio_encoder.parameters():
             digest.update(weight.detach().numpy().tobytes())
         return digest.hexdigest()[:12]

@@ -21,25 +21,13 @@ from trainer.flow import flow_loss, predict
 from trainer.nano_batches import NanoBatches, NanoVelocity, cell_weights
 from trainer.recipes import SEEN, SFTRecipe, nano_soup
 from trainer.sft import build_model
-from trainer.speech.corpus import SAMPLES_PER_FRAME, Corpus
+from trainer.speech.corpus import Corpus
 
-CORPUS_FRAMES = 90_000
-"""An hour of the corpus: all arms train on the same, and its features are made in a minute."""
 FACES = 1024
 """In the pool that clips are drawn from."""
 STAGES = 3
 LEARNING_RATE = 3e-4
 WARMUP_STEPS = 20
-
-
-class FirstHour(Corpus):
-    """The first CORPUS_FRAMES of a split."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.curves = self.curves[:CORPUS_FRAMES]
-        self.waves = self.waves[: CORPUS_FRAMES * SAMPLES_PER_FRAME]
-        self.index = [track for track in self.index if track["first_frame"] + track["frames"] <= CORPUS_FRAMES]
 
 
 def recipe_of(training: Training, steps: int, seed: int) -> SFTRecipe:

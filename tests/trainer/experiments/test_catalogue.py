@@ -24,7 +24,7 @@ def test_arms_differ_and_those_of_a_rule_are_both_trained_or_both_not(experiment
     described = [arm.as_dict() for arm in experiment.arms]
     assert all(described.count(one) == 1 for one in described)
     for rule in experiment.rules:
-        assert (arms[rule.winner].training is None) == (arms[rule.loser].training is None)
+        assert arms[rule.winner].is_trained == arms[rule.loser].is_trained
 
 
 def test_an_arm_changes_the_settings_that_it_names():

@@ -1,29 +1,17 @@
 """The laboratory with the smallest models and corpus: arms run, are kept, and are not run again."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from engine.errors import UserError
 from engine.model.nano import NanoModel
-from tests.tiny_nano import DESCRIPTION, tiny_nano
+from tests.tiny_nano import tiny_nano
 from trainer.experiments import results as results_module
 from trainer.experiments.measures import METRICS
 from trainer.experiments.plan import Arm, Training
 from trainer.experiments.results import Laboratory
-from trainer.experiments.short_training import FirstHour, recipe_of, train_on
-from trainer.recipes import nano_soup
-
-
-@pytest.fixture
-def small_recipes(monkeypatch):
-    """Recipes of a tiny model, whose batches are two clips."""
-    monkeypatch.setattr("trainer.experiments.short_training.FACES", 8)
-    small = {"transformer": DESCRIPTION["transformer"], "channels": DESCRIPTION["channels"], "lengths": ((2, 2),)}
-    monkeypatch.setattr(
-        "trainer.experiments.short_training.nano_soup", lambda *given: replace(nano_soup(*given), **small)
-    )
+from trainer.experiments.short_training import recipe_of, train_on
+from trainer.speech.corpus import Corpus
 
 
 def train(start: NanoModel, corpus_folder, tmp_path, training: Training, omission: str | None = None):
@@ -31,7 +19,7 @@ def train(start: NanoModel, corpus_folder, tmp_path, training: Training, omissio
         start,
         training,
         omission,
-        corpus=FirstHour(corpus_folder / "train"),
+        corpus=Corpus(corpus_folder / "train"),
         features=tmp_path / "features.npy",
         steps=6,
         seed=0,
