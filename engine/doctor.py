@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.variants import NANO
+from engine.variants import NANO, VARIANTS
 
 MIN_FREE_GB = 1.0
 
@@ -23,6 +23,8 @@ def examine() -> int:
         ("face detection", _mediapipe),
         ("drawing", _skia),
         ("nano model", _nano),
+        ("released models", _released),
+        ("memory", _memory),
         ("disk", _disk),
     ]
     lacking = 0
@@ -76,6 +78,22 @@ def _nano() -> str:
         raise RuntimeError(f"no model in {NANO.folder}")
     megabytes = sum(file.stat().st_size for file in NANO.folder.iterdir() if file.is_file()) / 1e6
     return f"{NANO.folder}, {megabytes:.0f} MB"
+
+
+def _released() -> str:
+    return ", ".join(
+        f"{variant.name} in {variant.folder}" if variant.is_installed else f"{variant.name} not downloaded, optional"
+        for variant in VARIANTS.values()
+        if not variant.is_nano
+    )
+
+
+def _memory() -> str:
+    from engine.model.devices import best_precision, device_for
+    from engine.model.memory import GB, free_bytes
+
+    device = device_for()
+    return f"{free_bytes(device, 0) / GB:.1f} GB free on the {device.type}, which computes in {best_precision(device)}"
 
 
 def _disk() -> str:

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.models.attention_dispatch import AttentionBackendName, _check_attention_backend_requirements
+from diffusers.models.attention_dispatch import (
+    AttentionBackendName,
+    _AttentionBackendRegistry,
+    _check_attention_backend_requirements,
+)
 
 from engine.errors import UserError
 from engine.model.memory import MODES, choose_mode, describe, estimate, free_bytes, read_geometry
@@ -87,12 +91,15 @@ def check_attention(runtime: RuntimeSettings) -> None:
     """Raise UserError where the asked attention kernel is not installed, or does not run on this device."""
     if runtime.attention == "native":
         return
+    kernel = AttentionBackendName(runtime.attention)
     try:
-        _check_attention_backend_requirements(AttentionBackendName(runtime.attention))
+        _check_attention_backend_requirements(kernel)
     except (RuntimeError, ValueError, ImportError) as error:
         raise _no_kernel(runtime, error) from error
     if device_for().type != "cuda":
         raise _no_kernel(runtime, "it needs a CUDA device")
+    if processes() > 1 and not _AttentionBackendRegistry._is_context_parallel_available(kernel):
+        raise _no_kernel(runtime, "it cannot share a clip between devices")
 
 
 def _no_kernel(runtime: RuntimeSettings, reason: object) -> UserError:

@@ -4,6 +4,7 @@ Forwards of the blocks (NFE) are counted by hooks on the last block, so that a c
 skips what it must not, is caught.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from engine.model.memory import place
 from engine.model.transformer import EchoMimicTransformer3DModel
 from engine.request import build_request
 from engine.sampling.denoise import Conditions, denoise
@@ -150,6 +152,17 @@ def test_kept_conditions_and_caches_agree_with_the_plain_loop(transformer):
     kept = run(transformer, preview(6), clip)
     plain = run(transformer, preview(6, **{"cache.conditions": False}), clip)
     torch.testing.assert_close(kept, plain, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cache_does_the_same_where_blocks_come_to_the_device_one_by_one(transformer, kind: str):
+    cached = preview(25, **{"cache.kind": kind, "cache.threshold": KINDS[kind]})
+    offloaded = copy.deepcopy(transformer)
+    place(offloaded, "low", torch.device("cpu"), torch.float32)
+    with counted(offloaded) as rows:
+        made = run(offloaded, cached)
+    assert rows["blocks"] < 75
+    assert torch.equal(made, run(transformer, cached))
 
 
 def test_tea_cache_runs_the_first_and_the_last_step_and_forgets_on_reset():
