@@ -5,6 +5,7 @@ one line on stderr; 1: anything else; 130: stopped by Ctrl-C. Torch is imported 
 """
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NoReturn
 
+from platformdirs import user_cache_path
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -57,6 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         flag = f"--{name.replace('_', '-')}"
         generate.add_argument(flag, help=_help(info), required=info.is_required(), metavar=name.upper())
     generate.add_argument("--settings", metavar="FILE.json", help="Settings, nested as inspect prints them.")
+    generate.add_argument("--keep-latents", metavar="FILE", help="Keep the final latents here, for --redo-latents.")
     generate.add_argument("--guidance-preset", metavar="NAME", help=f"{', '.join(GUIDANCE_PRESETS)}.")
     generate.add_argument("--speed", metavar="NAME", help=f"{', '.join(SPEED_PRESETS)}.")
     generate.add_argument("--steps", dest="sampling.steps", metavar="N", help="Short for --sampling.steps.")
@@ -117,6 +120,9 @@ def _read_settings(path: Path) -> dict[str, Any]:
 def generate(arguments: argparse.Namespace) -> None:
     """Make one video, with a progress bar where somebody watches."""
     request = parse_request(arguments)
+    kept = Path(arguments.keep_latents) if arguments.keep_latents else None
+    if kept is not None and not kept.parent.is_dir():
+        raise UserError(f"The folder {kept.parent} does not exist; create it or choose another.", "keep_latents")
     from engine.session import Session
 
     told: set[str] = set()
@@ -139,7 +145,9 @@ def generate(arguments: argparse.Namespace) -> None:
             bar.update(progress.fraction - bar.n)
 
         asked = request if is_first else request.model_copy(update={"out": Path(aside, request.out.name)})
-        record = Session().generate(asked, show)
+        record = Session().generate(
+            asked, show, keep_latents=kept if is_first else None, resume_folder=_resume_folder(request)
+        )
     if not is_first:
         return
     for notice in record.notices:
@@ -147,6 +155,14 @@ def generate(arguments: argparse.Namespace) -> None:
             print(f"Note: {notice}", file=sys.stderr)
     length_s, took_s = record.num_frames / record.fps, sum(record.seconds.values())
     print(f"{request.out}: {length_s:.2f} s of {record.width_px}x{record.height_px} px, made in {took_s:.1f} s")
+
+
+def _resume_folder(request: GenerationRequest) -> Path | None:
+    """Where a long clip's state is kept, by the name of its video; processes that share a clip keep none."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        return None
+    name = hashlib.sha256(os.path.abspath(request.out).encode()).hexdigest()[:16]
+    return user_cache_path("echomimic-studio", appauthor=False) / "unfinished" / name
 
 
 def inspect(arguments: argparse.Namespace) -> None:

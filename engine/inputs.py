@@ -22,7 +22,7 @@ from engine.variants import FPS, find_variant
 
 SOUNDTRACK_RATE_HZ = 48_000
 SILENCE_NOTICE = "The audio is silent: the lips stay closed and the face only blinks and moves a little."
-MEDIA_FIELDS = ("image", "last_image", "video", "audio")
+MEDIA_FIELDS = ("image", "last_image", "video", "audio", "redo_latents")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,8 @@ def read_inputs(request: GenerationRequest) -> Inputs:
     voice_s = len(wave) / SAMPLE_RATE_HZ
     portrait = last = film = plan = None
     num_frames = max(1, round(voice_s * FPS))
+    if request.redo_latents is not None and not os.path.isfile(request.redo_latents):
+        raise UserError(f"The latents {request.redo_latents} do not exist; check the path.", "redo_latents")
     if request.image is not None:
         portrait = _portrait(request.image, request.face_box, "image", notices)
     if request.last_image is not None and portrait is not None:

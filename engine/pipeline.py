@@ -7,22 +7,25 @@ while the next is drawn. (A thread of ours for writing is no gain: drawing holds
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from engine.animator import Animator
-from engine.inputs import SOUNDTRACK_RATE_HZ, Inputs
+from engine.errors import UserError
+from engine.inputs import MEDIA_FIELDS, SOUNDTRACK_RATE_HZ, Inputs
 from engine.media.drift import ColourMatch, DriftMeter
 from engine.media.video import VideoWriter
 from engine.progress import ProgressMeter
 from engine.records import METADATA_KEY, GenerationRecord
 from engine.request import GenerationRequest
-from engine.sampling.denoise import denoise
+from engine.sampling.denoise import Conditions, Stretch, denoise
 from engine.sampling.long_video import plan_windows
 from engine.sampling.resume import ClipKeeper
 from engine.sampling.tasks import FRAMES_PER_LATENT, next_valid_length, to_latent_frames
@@ -77,7 +80,7 @@ def generate(
         height_px=height,
         num_frames=inputs.output_frames,
         fps=FPS if times_s is None else len(times_s[:-1]) / times_s[-1],
-        notices=(*inputs.notices, *animator.notices(request)),
+        notices=(*inputs.notices, *animator.notices(request), *_notices(request)),
     )
     # The stored record has no times, so that the same request gives the same file.
     metadata = {METADATA_KEY: record.model_dump_json(exclude={"seconds", "drift"})}
@@ -134,9 +137,10 @@ def _sample(
             next_preview_s = painted_s + max(PREVIEW_EVERY_S, (painted_s - started_s) / PREVIEW_SHARE)
         meter.report("sampling", done, steps, picture)
 
+    conditions = animator.encode(inputs, request)
     latents = denoise(
         animator.transformer,
-        animator.encode(inputs, request),
+        conditions,
         request.settings,
         window_latent_frames=animator.window_latent_frames,
         seed=request.seed,
@@ -144,15 +148,54 @@ def _sample(
         workers=animator.workers,
         live=ask,
         keeper=keeper,
+        stretch=_stretch(inputs, request, conditions) if request.redo_latents else None,
     )
     if keeper:
         keeper.clear()
     return latents, tuple(keeper.used if keeper else used)
 
 
+def _stretch(inputs: Inputs, request: GenerationRequest, conditions: Conditions) -> Stretch:
+    """What `request` asks to be made anew, in latent frames. Raises UserError where it does not fit the clip."""
+    assert request.redo_latents is not None and request.redo_span_s is not None
+    known = conditions.known
+    wanted = [1, known.shape[1] - FRAMES_PER_LATENT, *known.shape[2:]]
+    try:
+        latents = load_file(request.redo_latents)[LATENTS_KEY]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UserError(
+            f"{request.redo_latents.name} holds no latents that can be read; give the file that --keep-latents wrote.",
+            "redo_latents",
+        ) from error
+    if list(latents.shape) != wanted:
+        raise UserError(
+            f"{request.redo_latents.name} holds another clip's latents ({list(latents.shape)}, this one has {wanted}); "
+            "give the same picture, voice, model and size again.",
+            "redo_latents",
+        )
+    start_s, stop_s = request.redo_span_s
+    length_s = inputs.num_frames / FPS
+    if start_s >= length_s:
+        raise UserError(f"The stretch begins at {start_s:g} s, the clip lasts {length_s:.2f} s.", "redo_span_s")
+    # A film's frames stand one later where the reference is in front of them.
+    first, last = math.floor(start_s * FPS), math.ceil(stop_s * FPS) - 1 + (1 if inputs.film else 0)
+    start, stop = (1 + (frame - 1) // FRAMES_PER_LATENT for frame in (first, last))
+    return Stretch(latents, max(conditions.first_content, start), min(stop + 1, latents.shape[2]))
+
+
+def _notices(request: GenerationRequest) -> list[str]:
+    """What is on purpose and looks like a fault."""
+    if request.settings.png.mode == "reference":
+        return [
+            "Negative guidance is the public code's, to compare with: its embeddings grow to 1.5, 2.25 and 3.375 times "
+            "in the first three steps and stay there."
+        ]
+    return []
+
+
 def _clip_id(animator: Animator, inputs: Inputs, request: GenerationRequest) -> str:
     """What a kept state belongs to: the request but for its file names, the files' contents and the model."""
-    asked = request.model_dump_json(exclude={"image", "last_image", "video", "audio", "out", "settings_by_step"})
+    asked = request.model_dump_json(exclude={*MEDIA_FIELDS, "out", "settings_by_step"})
     named = json.dumps([asked, sorted(inputs.sha256.items()), animator.checkpoint_sha256])
     return hashlib.sha256(named.encode()).hexdigest()
 

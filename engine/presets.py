@@ -40,21 +40,24 @@ released: what suits the published weights."""
 CACHED_STEPS = 12
 """From so many steps up a step cache is worth having; with fewer, every step changes too much."""
 
+STEPS_SHARE = "steps_share"
+
 SPEED_PRESETS: dict[str, dict[str, Any]] = {
-    "exact": {"cache.kind": "off", "guidance.early_share": 1.0},
-    "quality": {"cache.kind": "magcache", "cache.threshold": 0.06, "guidance.early_share": 1.0},
-    "balanced": {"cache.kind": "magcache", "cache.threshold": 0.12, "guidance.early_share": 0.6},
-    "fast": {"cache.kind": "magcache", "cache.threshold": 0.12, "guidance.early_share": 0.4},
-    "draft": {"cache.kind": "magcache", "cache.threshold": 0.24, "guidance.early_share": 0.2},
+    "exact": {STEPS_SHARE: 1.0, "guidance.early_share": 1.0, "cache.kind": "off"},
+    "quality": {STEPS_SHARE: 1.0, "guidance.early_share": 1.0, "cache.kind": "magcache", "cache.threshold": 0.06},
+    "balanced": {STEPS_SHARE: 1.0, "guidance.early_share": 0.6, "cache.kind": "magcache", "cache.threshold": 0.12},
+    "fast": {STEPS_SHARE: 0.75, "guidance.early_share": 0.4, "cache.kind": "magcache", "cache.threshold": 0.12},
+    "draft": {STEPS_SHARE: 0.5, "guidance.early_share": 0.2, "cache.kind": "magcache", "cache.threshold": 0.24},
 }
-"""How much is computed, from all of it to a sketch: the step cache, and the share of the steps that are guided by all
-branches, behind which one is left."""
+"""How much is computed, from all of it to a sketch: steps as a share of the variant's own number, unless a number is
+asked for; the share of them that is guided by all branches, behind which one is left; the step cache."""
 
 
-def preset_settings(variant: Variant, guidance: str | None, speed: str | None, steps: int) -> dict[str, Any]:
-    """Settings by dotted name that the named presets give for so many `steps`, without those that `variant` ignores.
+def preset_settings(variant: Variant, guidance: str | None, speed: str | None, steps: int | None) -> dict[str, Any]:
+    """Settings by dotted name that the named presets give, without those that `variant` ignores.
 
-    Raises UserError for a preset that does not exist.
+    `steps` are the asked ones, which stay; None leaves them to the speed preset. Raises UserError for a preset that
+    does not exist.
     """
     chosen: dict[str, Any] = {}
     for name, presets, field in (
@@ -66,6 +69,11 @@ def preset_settings(variant: Variant, guidance: str | None, speed: str | None, s
         if name not in presets:
             raise UserError(f"There is no preset {name!r}: choose {', '.join(presets)}.", field)
         chosen |= presets[name]
+    share = chosen.pop(STEPS_SHARE, None)
+    if steps is None:
+        steps = variant.default_settings.sampling.steps
+        if share is not None:
+            steps = chosen["sampling.steps"] = max(1, round(share * steps))
     if steps < CACHED_STEPS and "cache.kind" in chosen:
         chosen["cache.kind"] = "off"
     return {name: value for name, value in chosen.items() if name not in variant.inert_settings}

@@ -17,6 +17,8 @@ Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 Box = tuple[Fraction, Fraction, Fraction, Fraction]
 
+Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
 
 class GenerationRequest(BaseModel):
     """A task, its media, the model and every setting. The paths are of the user's own files.
@@ -41,11 +43,19 @@ class GenerationRequest(BaseModel):
         default=None, title="Lower face", description="For lip sync, fractions of the first frame; found if not given."
     )
     lora: Path | None = Field(default=None, title="LoRA", description="A safetensors file of a LoRA for the model.")
+    redo_latents: Path | None = Field(
+        default=None,
+        title="Latents to redo",
+        description="The kept latents of a clip, of which a stretch is made anew.",
+    )
+    redo_span_s: tuple[Seconds, Seconds] | None = Field(
+        default=None, title="Stretch to redo", description="From and to, in seconds; the rest of the clip stays."
+    )
     settings: Settings = Settings()
     settings_by_step: tuple[LiveSettings, ...] = Field(default=(), title="Settings of every step")
     out: Path = Field(title="Output file", description="The mp4 to write.")
 
-    @field_validator("image", "last_image", "video", "audio", "lora", "out")
+    @field_validator("image", "last_image", "video", "audio", "lora", "redo_latents", "out")
     @classmethod
     def _is_a_file_name(cls, path: Path | None) -> Path | None:
         if path is None:
@@ -58,9 +68,9 @@ class GenerationRequest(BaseModel):
             raise ValueError("a file name must be UTF-8, or the record cannot keep it; rename the file") from None
         return path
 
-    @field_validator("face_box", "lip_box", mode="before")
+    @field_validator("face_box", "lip_box", "redo_span_s", mode="before")
     @classmethod
-    def _reads_four_numbers(cls, box: Any) -> Any:
+    def _reads_numbers(cls, box: Any) -> Any:
         return box.split(",") if isinstance(box, str) else box
 
     @field_validator("face_box", "lip_box")
@@ -69,6 +79,13 @@ class GenerationRequest(BaseModel):
         if box is not None and not (box[0] < box[2] and box[1] < box[3]):
             raise ValueError("a box is left, top, right, bottom with left < right and top < bottom")
         return box
+
+    @field_validator("redo_span_s")
+    @classmethod
+    def _lasts(cls, span_s: tuple[float, float] | None) -> tuple[float, float] | None:
+        if span_s is not None and not span_s[0] < span_s[1]:
+            raise ValueError("a stretch is from, to in seconds, with from < to")
+        return span_s
 
     @field_validator("out")
     @classmethod
@@ -103,8 +120,8 @@ def build_request(
     variant = find_variant(str(values.get("model", "nano")))
     settings = variant.default_settings.model_dump()
     given = flatten(values.pop("settings", {})) | (overrides or {})
-    steps = given.get("sampling.steps", variant.default_settings.sampling.steps)
-    steps = int(steps) if str(steps).isdecimal() else variant.default_settings.sampling.steps
+    asked = str(given.get("sampling.steps", ""))
+    steps = int(asked) if asked.isdecimal() else None
     for name, value in preset_settings(variant, guidance_preset, speed_preset, steps).items():
         _put(settings, name, value)
     for name, value in given.items():
@@ -139,6 +156,11 @@ def _check_media(request: GenerationRequest) -> None:
     for name in ("image", "last_image", "video"):
         if getattr(request, name) is not None and name not in info.media:
             raise UserError(f"{request.task} does not read {_flag(name)}; leave it out.", name)
+    if (request.redo_latents is None) != (request.redo_span_s is None):
+        missing = "redo_latents" if request.redo_latents is None else "redo_span_s"
+        raise UserError(
+            f"A stretch is made anew from --redo-latents and --redo-span-s: {_flag(missing)} is missing.", missing
+        )
     if request.lip_box is not None and request.task != "lip-sync":
         raise UserError(f"{request.task} does not read {_flag('lip_box')}; leave it out.", "lip_box")
 

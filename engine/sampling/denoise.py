@@ -30,6 +30,10 @@ Watch = Callable[[float, Tensor | None], None]
 [1, 16, T, h, w]. It may raise `Cancelled`, or `StopEarly` to end with the estimate of the step that is running."""
 
 
+SEED_STRIDE = 7919
+"""From one window's noise to the next one's, where windows are denoised apart."""
+
+
 class StepKeeper(Protocol):
     """Where the state of a clip is kept after each step, so that a killed job goes on from there."""
 
@@ -93,29 +97,30 @@ def denoise(
     video = settings.long_video
     if stretch:
         clip = replace(clip, known=stretch.known(clip.known))
-    noise = _noise(clip, seed)
     length = video.window_latent_frames or window_latent_frames
-    windows = plan_windows(clip.first_content, noise.shape[2], length, min(video.overlap_latent_frames, length - 1))
+    overlap = min(video.overlap_latent_frames, length - 1)
+    windows = plan_windows(clip.first_content, clip.known.shape[2], length, overlap)
     windows = stretch.touched(windows) if stretch else windows
 
-    def integrate(windows: list[Window], noise: Tensor, watch: Watch, keeper: StepKeeper | None) -> Tensor:
+    def integrate(windows: list[Window], seed: int, watch: Watch, keeper: StepKeeper | None) -> Tensor:
         with step_cache(transformer, settings.cache, settings.sampling.steps) as cache:
             forwards = Forwards(
-                transformer, clip, windows, noise, settings.audio_scale, workers, cache, settings.cache.conditions
+                transformer, clip, windows, settings.audio_scale, workers, cache, settings.cache.conditions
             )
             asked = live or (lambda step: settings.live)
-            return _integrate(forwards, settings, live=asked, watch=watch, keeper=keeper, stretch=stretch)
+            return _integrate(forwards, settings, seed, live=asked, watch=watch, keeper=keeper, stretch=stretch)
 
     if video.mode != "off" or stretch:
-        x = integrate(windows, noise, watch, keeper)
+        x = integrate(windows, seed, watch, keeper)
     else:
-        x = _cross_faded(windows, integrate, watch, lambda index: _noise(clip, seed + 7919 * index), hear_window)
+        x = _cross_faded(windows, integrate, seed, watch, hear_window)
     return x if clip.reference is None else torch.cat([clip.reference.to(x), x[:, :, 1:]], dim=2)
 
 
 def _integrate(
     forwards: Forwards,
     settings: Settings,
+    seed: int,
     *,
     live: Callable[[int], LiveSettings],
     watch: Watch,
@@ -123,20 +128,25 @@ def _integrate(
     stretch: Stretch | None,
 ) -> Tensor:
     """The loop itself, over `forwards.windows`."""
-    steps, noise, windows = settings.sampling.steps, forwards.noise, list(forwards.windows)
+    steps, windows = settings.sampling.steps, list(forwards.windows)
     blended = dict(zip(windows, blend_weights(windows), strict=True))
     left = dict(zip(windows, left_weights(windows), strict=True))
     is_paper = settings.long_video.mode == "paper"
     scheduler: Any = make_scheduler(settings.sampling.solver, settings.sampling.shift, steps)
     kept = keeper.load(scheduler) if keeper else None
-    done, x = (kept[0], kept[1].to(noise, copy=True)) if kept else (0, noise)
+    done, x = 0, _noise(forwards.clip, seed)
+    # Of the noise only what the slots see is kept, and all of it for a stretch: a clip's length is a clip's memory.
+    slot_noise, noise = x[:, :, :1].clone(), x if stretch else None
+    if kept:
+        done, x = kept[0], kept[1].to(x, copy=True)
     ends = False
     for step, tau in list(enumerate(scheduler.timesteps))[done:]:
         now, sigma = live(step), float(scheduler.sigmas[step])
-        if stretch:
+        if stretch and noise is not None:
             x = stretch.keep(x, noise, sigma)
         scales = coefficients(now.guidance, step, steps)
-        moment = Moment(x, sigma, tau, modal_weights(now.phda, float(tau)), boosts(step, steps, float(tau), now.png))
+        weights, boosted = modal_weights(now.phda, float(tau)), boosts(step, steps, float(tau), now.png)
+        moment = Moment(x, slot_noise, sigma, tau, weights, boosted)
 
         def report(share: float, step: int = step) -> None:
             nonlocal ends
@@ -147,9 +157,9 @@ def _integrate(
 
         velocity = torch.zeros_like(x)
         for branch, window, prediction in forwards.predict(list(scales), moment, report):
-            weights = left if is_paper and branch == UNCONDITIONAL else blended
+            rows = left if is_paper and branch == UNCONDITIONAL else blended
             slot = prediction.shape[1] - (window.stop - window.start)
-            add_window(velocity, prediction[:, slot:], window, scales[branch] * weights[window])
+            add_window(velocity, prediction[:, slot:], window, scales[branch] * rows[window])
             if slot and window == windows[0]:
                 velocity[0, :, :1] += scales[branch] * prediction[:, :1]
         clean = x - sigma * velocity
@@ -158,31 +168,34 @@ def _integrate(
         except StopEarly:
             ends = True
         if ends:
-            return stretch.keep(clean, noise, 0.0) if stretch else clean
+            return stretch.keep(clean, clean, 0.0) if stretch else clean
         x = scheduler.step(velocity, tau, x, return_dict=False)[0]
         if keeper:
             keeper.save(step + 1, x, scheduler)
-    return stretch.keep(x, noise, 0.0) if stretch else x
+    return stretch.keep(x, x, 0.0) if stretch else x
 
 
 def _cross_faded(
     windows: list[Window],
     integrate: Callable[..., Tensor],
+    seed: int,
     watch: Watch,
-    noise_of: Callable[[int], Tensor],
     hear_window: Callable[[Window, Tensor], None] | None,
 ) -> Tensor:
     """Long Video CFG off: every window from its own noise to its own end, cross-faded afterwards. The ablation."""
-    faded = torch.zeros_like(noise_of(0))
+    faded: Tensor | None = None
     for index, (window, weights) in enumerate(zip(windows, blend_weights(windows), strict=True)):
 
         def part(done: float, clean: Tensor | None, index: int = index) -> None:
             watch((index + done) / len(windows), clean)
 
-        end = integrate([window], noise_of(index), part, None)[:, :, window.start : window.stop]
+        whole = integrate([window], seed + SEED_STRIDE * index, part, None)
+        end = whole[:, :, window.start : window.stop]
+        faded = torch.zeros_like(whole) if faded is None else faded
         if hear_window:
             hear_window(window, end)
         add_window(faded, end[0], window, weights)
+    assert faded is not None
     return faded
 
 

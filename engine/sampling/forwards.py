@@ -60,6 +60,8 @@ class Moment:
     """Where the clip is: latents x [1, 16, T, h, w], float32, at noise level sigma, and what the step asks for."""
 
     x: Tensor
+    slot_noise: Tensor
+    """What the reference in front of a window is noised with [1, 16, 1, h, w]."""
     sigma: float
     tau: Tensor
     modal_weights: Tensor
@@ -74,7 +76,6 @@ class Forwards:
     transformer: nn.Module
     clip: Conditions
     windows: Sequence[Window]
-    noise: Tensor
     audio_scale: float
     workers: int = 1
     step_cache: StepCache | None = None
@@ -167,7 +168,7 @@ class Forwards:
         if window.start == clip.first_content:
             front = torch.cat([x[:, :, :1].to(clip.known), clip.known[:, :, :1]], dim=1)
         else:
-            noisy = (1 - moment.sigma) * clip.reference + moment.sigma * self.noise[:, :, :1]
+            noisy = (1 - moment.sigma) * clip.reference + moment.sigma * moment.slot_noise
             front = torch.cat([noisy.to(clip.slot), clip.slot], dim=1)
         return torch.cat([front, inside], dim=2)
 

@@ -7,6 +7,7 @@ Knows nothing about models.
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,10 @@ class ClipKeeper:
         os.replace(partial, self._file)
 
     def clear(self) -> None:
-        """The clip is done."""
+        """The clip is done: nothing of it stays, nor the folder if it held nothing else."""
         self._file.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._file.parent.rmdir()
 
 
 def _item(tensors: dict[str, Tensor], name: str, kind: str) -> Tensor | None:
