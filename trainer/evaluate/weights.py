@@ -1,7 +1,13 @@
 """Which weight files the user brings for the canonical metrics, and whether they are the published ones.
 
 A metric keeps its name only with the weights that made the name: a file is hashed before anything reads it, and one
-whose hash is not listed is refused. Nothing is downloaded.
+whose hash is not listed is refused. Nothing is downloaded. The user's file, whatever of it there is:
+
+    syncnet: nets/syncnet_v2.model
+    inception: nets/inception-2015-12-05.pt
+    i3d: nets/i3d_torchscript.pt
+    q_align: {python: envs/q-align/bin/python, model: nets/one-align, device: "cuda:0"}
+    vbench2: {python: envs/vbench2/bin/python, repository: VBench/VBench-2.0, dimensions: [Human_Anatomy]}
 """
 
 import hashlib

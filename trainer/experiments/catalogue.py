@@ -135,7 +135,9 @@ _EXPERIMENTS = (
             Arm("off", "windows denoised apart, cross-faded", {"long_video.mode": "off"}),
         ),
         (Rule("all", "off", "seam_jump"), Rule("all", "off", "lip_r"), Rule("all", "off", "seam_lip_r")),
-        "The mode `paper` is no arm: it differs in the unconditional branch alone, which nano's defaults leave out.",
+        "The mode `paper` is no arm: it differs in the unconditional branch alone, which nano's defaults leave out. "
+        "Added after the first run: a cross-fade averages two motions, which lowers acceleration too, so `seam_jump` "
+        "favours it.",
     ),
     Experiment(
         "guidance",
