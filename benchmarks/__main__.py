@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import proof
+from benchmarks import bench, proof
 from engine.errors import UserError
 
 
@@ -23,7 +23,9 @@ def make_parser() -> argparse.ArgumentParser:
     job.add_argument("--settings", type=json.loads, default={})
     proof_command = commands.add_parser("proof", help="measure every goal and write the table")
     proof.add_arguments(proof_command)
-    for command in (job, proof_command):
+    bench_command = commands.add_parser("bench", help="measure what the engine costs")
+    bench.add_arguments(bench_command)
+    for command in (job, proof_command, bench_command):
         command.add_argument("--examples", type=Path, default=examples, help="folder of portraits and speech")
     return parser
 
@@ -41,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
                 print_cost(arguments.model, arguments.seconds, arguments.examples, arguments.settings)
             case "proof":
                 proof.run(arguments)
+            case "bench":
+                bench.run(arguments)
     except UserError as error:
         print(f"error: {error.message}", file=sys.stderr)
         return 2
