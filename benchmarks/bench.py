@@ -125,6 +125,11 @@ def scaling(args: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     return measured
 
 
+EXPLANATION = """
+Times are of the processor, on one thread, the least of three rounds in which what is compared takes turns; no ratio is
+given where outputs that must be equal differ. Memory is the highest of a fresh process.
+""".strip()
+
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "step": step_ratios,
     "caches": caches,
@@ -175,10 +180,7 @@ def plot(measured: dict[str, list[dict[str, float]]], path: Path) -> None:
 
 def page(found: dict[str, Any], plot_name: str) -> str:
     """The tables."""
-    parts = [
-        "# Benchmarks",
-        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}. {__doc__.split(chr(10), 1)[1].strip()}",
-    ]
+    parts = ["# Benchmarks", f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}.", EXPLANATION]
     if "step" in found:
         parts += [
             f"One denoise step, real widths, {step.LAYERS} layers, 3 branches, against stock blocks with naive audio:",
