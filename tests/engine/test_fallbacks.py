@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -20,6 +21,7 @@ from engine.model.transformer import EchoMimicTransformer3DModel
 from engine.request import build_request
 from engine.session import Session
 from engine.variants import TRANSFORMER_WEIGHTS
+from tests.conftest import RATE_HZ, voice_like
 from tests.released_layout import write_released_model
 
 PARITY = Path(os.environ.get("ECHOMIMIC_PARITY") or Path(__file__).parents[1] / "parity" / "data")
@@ -30,13 +32,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_released_model(tmp_path_factory.mktemp("models") / "preview", "preview", PARITY)
 
 
+@pytest.fixture(scope="module")
+def word(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Less than half a second of voice: three latent frames."""
+    path = tmp_path_factory.mktemp("voice") / "word.wav"
+    soundfile.write(path, voice_like(0.34), RATE_HZ)
+    return path
+
+
 @pytest.fixture
-def run(folder: Path, voice: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+def run(folder: Path, word: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     """Runs text-to-video on the tiny released model; gives the exit code, what was said, and the file."""
 
     def generate(*flags: str, model: Path = folder) -> tuple[int, list[str], Path]:
         out = tmp_path / "out.mp4"
-        media = ["--task", "text-to-video", "--prompt", "a person speaks", "--audio", str(voice), "--out", str(out)]
+        media = ["--task", "text-to-video", "--prompt", "a person speaks", "--audio", str(word), "--out", str(out)]
         fast = ["--sampling.size_px", "128", "--steps", "3", "--guidance.text", "1", "--guidance.audio", "1"]
         code = main(["generate", "--model", str(model), *media, *fast, *flags])
         return code, capsys.readouterr().err.strip().splitlines(), out
@@ -155,16 +165,16 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(nano_folder, portrait, voice
     assert list(out.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("mode", ["balanced", "quantised", "low"])
-def test_every_memory_mode_goes_from_folder_to_file(run, mode: str):
-    code, said, out = run("--runtime.memory", mode)
+@pytest.mark.parametrize(("mode", "precision"), [("balanced", "fp32"), ("quantised", "bf16"), ("low", "bf16")])
+def test_every_memory_mode_goes_from_folder_to_file(run, mode: str, precision: str):
+    code, said, out = run("--runtime.memory", mode, "--runtime.precision", precision)
     assert code == 0 and out.is_file()
     assert said[0].startswith(f"Note: Memory mode {mode}: needs about")
 
 
-def test_a_second_job_does_not_take_the_loaded_model_for_somebody_elses(folder, voice, tmp_path):
+def test_a_second_job_does_not_take_the_loaded_model_for_somebody_elses(folder, word, tmp_path):
     session, plans = Session(), []
-    values = {"task": "text-to-video", "prompt": "a person", "audio": voice, "model": str(folder)}
+    values = {"task": "text-to-video", "prompt": "a person", "audio": word, "model": str(folder)}
     request = build_request(values | {"out": tmp_path / "o.mp4"}, {"sampling.size_px": 128, "sampling.steps": 1})
     held = []
     for _ in range(2):
