@@ -9,6 +9,7 @@ whole: until then the data lie beside it under a hidden temporary name, which is
 
 import errno
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ PRESET = "veryfast"
 AAC_BITS_PER_SAMPLE = 4  # transparent for speech: 64 kbit/s at 16 kHz
 AAC_MAX_BIT_RATE = 160_000
 UNEVEN_TIME_BASE = Fraction(1, 90_000)  # what MPEG counts uneven timestamps in
+EXACT_FORMATS = ("matroska,webm", "avi")
+CUT_OFF_TOLERANCE_S = 0.5
 HD_HEIGHT_PX = 720  # untagged video is BT.709 from here up and BT.601 below, as players take it
 
 
@@ -230,6 +233,13 @@ def read_timed_frames(
             for frame in container.decode(stream):
                 time_s = float(frame.time) if frame.time is not None else time_s + step_s
                 yield time_s, _upright_rgb(frame)
+            promised_s = _promised_s(container)
+            if promised_s is not None and time_s + step_s < promised_s - CUT_OFF_TOLERANCE_S:
+                raise UserError(
+                    f"{Path(path).name} is truncated: {time_s + step_s:.1f} s of the {promised_s:.1f} s it should hold "
+                    "are there; export or download it again.",
+                    field,
+                )
         except av.FFmpegError as error:
             raise UserError(
                 f"{Path(path).name} is truncated or damaged ({error.strerror}); export it again.", field
@@ -267,6 +277,20 @@ def _open(path: str | Path, field: str) -> av.container.InputContainer:
         raise UserError(f"{path.name} is truncated: its end is missing; export or download it again.", field)
     container.streams.video[0].thread_type = "AUTO"
     return container
+
+
+def _promised_s(container: av.container.InputContainer) -> float | None:
+    """How long the pictures last by the header of a matroska, webm or avi file, whose decoder just stops early; or None
+    where it does not say, or says it of the sound too."""
+    if container.format.name not in EXACT_FORMATS:
+        return None
+    stream = container.streams.video[0]
+    if told := re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d*)?)", stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = (float(part) for part in told.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    if stream.frames and stream.average_rate:
+        return float(stream.frames / stream.average_rate)
+    return container.duration / av.time_base if container.duration and not container.streams.audio else None
 
 
 def _is_cut_off(path: Path) -> bool:
