@@ -26,9 +26,14 @@ COMMANDS = {
     "audio-encoder": Command("trainer.audio_encoder_command", "pre-train nano's audio encoder on the corpus"),
     "sft": Command("trainer.sft_command", "train a model by flow matching"),
     "ndpo": Command("trainer.ndpo_command", "unlearn labelled clips by Negative-DPO, one block"),
+    "cycle": Command("trainer.cycle_command", "Negative-DPO and SFT in turn, stopping for labels"),
+    "personalise": Command("trainer.personalise_command", "nano's motion after one person's, from a video of them"),
+    "plan": Command("trainer.plan_command", "which GPUs hold the training of a released model"),
     "publish": Command("trainer.publish_command", "put a finished run into assets/"),
     "evaluate": Command("trainer.evaluate.command", "measure finished videos"),
     "experiment": Command("trainer.experiment_command", "what each part of the method is worth, at nano scale"),
+    "prove": Command("trainer.prove.command", "measure what the trainer promises, on tiny runs"),
+    "proof-data": Command("trainer.prepare.proof", "measure what data preparation promises, on planted defects"),
     "proof": Command("trainer.evaluate.proof", "measure what the project promises, on real examples"),
 }
 

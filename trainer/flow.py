@@ -4,9 +4,10 @@ Knows nothing about where clips come from or what a model's conditions mean: tho
 takes. tau = 1000 * sigma, high = noisy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -36,17 +37,22 @@ class FlowBatch:
         return self.eps - self.x0
 
     def part(self, number: int, parts: int) -> "FlowBatch":
-        """Part `number` of `parts`: one process's clips. Raises ValueError where B is not a multiple of `parts`."""
+        """Part `number` of `parts` equal ones: one process's clips."""
         size = len(self.sigma)
-        if size % parts:
-            raise ValueError(f"a batch of {size} clips cannot be shared by {parts} processes: make it a multiple")
         mine = slice(number * size // parts, (number + 1) * size // parts)
+        return self._each(lambda tensor: tensor[mine])
+
+    def to(self, device: torch.device) -> "FlowBatch":
+        """The batch on `device`."""
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "FlowBatch":
         return FlowBatch(
-            self.x0[mine],
-            self.eps[mine],
-            self.sigma[mine],
-            {name: tensor[mine] for name, tensor in self.conditions.items()},
-            None if self.mask is None else self.mask[mine],
+            change(self.x0),
+            change(self.eps),
+            change(self.sigma),
+            {name: change(tensor) for name, tensor in self.conditions.items()},
+            None if self.mask is None else change(self.mask),
         )
 
 

@@ -4,6 +4,9 @@ Everything random about a step is drawn here, in one order, so that a run that w
 several processes, of which each takes its part of the batch, see what one would. Knows nothing about optimisers.
 """
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,8 +18,10 @@ from engine.sampling.phda import weight
 from engine.sampling.tasks import to_video_frames
 from trainer.clips import ClipMaker
 from trainer.flow import FlowBatch
+from trainer.lora import merged
 from trainer.recipes import SFTRecipe
 from trainer.tasks import FIRST_LAST_FRAME, conditions, draw_tasks
+from trainer.training import Trainee
 
 
 class NanoVelocity(nn.Module):
@@ -67,6 +72,17 @@ def cell_weights(recipe: SFTRecipe) -> Tensor:
     return 1 + (recipe.slot_weight - 1) * slot_cells()
 
 
+def nano_trainee(model: NanoModel, recipe: SFTRecipe) -> Trainee:
+    """`model` to be trained with `recipe`'s weights of slots and points."""
+
+    def write(state: dict[str, Tensor], folder: Path, note: dict[str, Any]) -> None:
+        averaged = NanoModel(model.description | note)
+        averaged.load_state_dict(merged(state))
+        averaged.save(folder)
+
+    return Trainee(model, NanoVelocity(model), cell_weights(recipe), write)
+
+
 class NanoBatches:
     """Everything the model is trained on at a step, drawn from (seed, step) alone."""
 
@@ -99,7 +115,7 @@ class NanoBatches:
         sigma = recipe.tau_shift * sigma / (1 + (recipe.tau_shift - 1) * sigma)
         eps = torch.randn(x0.shape, generator=noise)
 
-        keep_text, keep_image, keep_audio = _dropout(recipe, size, noise)
+        keep_text, keep_image, keep_audio = dropout(recipe, size, noise)
         audio = self._audio(clips.first_frames, frames, random) * keep_audio[..., None, None]
         return FlowBatch(
             x0,
@@ -112,12 +128,12 @@ class NanoBatches:
                 "reference": x0[:, :, :1],
                 "keep_image": keep_image,
                 "audio": audio,
-                "modal_weights": _phda(recipe, 1000 * sigma, noise),
+                "modal_weights": drawn_phda(recipe, 1000 * sigma, noise),
             },
         )
 
 
-def _dropout(recipe: SFTRecipe, size: int, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def dropout(recipe: SFTRecipe, size: int, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Which samples keep text, image and audio, each [B, 1, 1]; audio and text are dropped alone or together."""
     draw = torch.rand(size, 1, 1, generator=noise)
     both = recipe.drop_both
@@ -127,7 +143,7 @@ def _dropout(recipe: SFTRecipe, size: int, noise: torch.Generator) -> tuple[Tens
     return (~drop_text).float(), (~drop_image).float(), (~drop_audio).float()
 
 
-def _phda(recipe: SFTRecipe, tau: Tensor, noise: torch.Generator) -> Tensor:
+def drawn_phda(recipe: SFTRecipe, tau: Tensor, noise: torch.Generator) -> Tensor:
     """Modal weights [B, 3] with breakpoints drawn per sample: shifted by up to 100, width changed by up to 25 %."""
     columns = []
     for low, high in (recipe.phda[name] for name in ("text", "image", "audio")):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.model.nano import NanoModel
-from engine.variants import NANO
+from engine.variants import find_variant
 from trainer.arguments import positive_int, seed
 from trainer.labels import nano_negatives, read_labels
 from trainer.ndpo import Block, train
@@ -18,9 +18,7 @@ from trainer.recipes import RECIPES, NDPORecipe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `ndpo`."""
     default = NDPORecipe()
-    parser.add_argument(
-        "--model", type=Path, default=NANO.folder, help="the model that made the clips; default: nano's"
-    )
+    parser.add_argument("--model", default="nano", help="the model that made the clips: nano, or a folder")
     parser.add_argument("--labels", type=Path, required=True, help="a JSONL file from the review tab")
     parser.add_argument("--issue", default=None, help="learn from this issue alone; default: from all")
     parser.add_argument("--run", dest="folder", type=Path, required=True, help="resumed if it exists")
@@ -49,8 +47,9 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     records = read_labels(args.labels, args.issue)
-    model = NanoModel.load(args.model)
-    negatives, notes = nano_negatives(records, model, args.model, args.labels, any_checkpoint=args.any_checkpoint)
+    folder = find_variant(args.model).folder
+    model = NanoModel.load(folder)
+    negatives, notes = nano_negatives(records, model, folder, args.labels, any_checkpoint=args.any_checkpoint)
     for note in notes:
         print(note, file=sys.stderr)
     sft = RECIPES[args.recipe]()

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainer.tasks import IMAGE_TO_VIDEO, SCHEDULES
+from trainer.tasks import IMAGE_TO_VIDEO, LIP_SHARES, RELEASED_HARD, SCHEDULES, mixture
 
 SEEN = 1_000_000
 """Steps that a model which is trained on counts as having seen: its average has no random start to forget."""
@@ -93,10 +93,24 @@ def nano() -> SFTRecipe:
     return SFTRecipe(name="nano", stages=(Stage(3500, {IMAGE_TO_VIDEO: 1.0}),), old_share=0.03)
 
 
-def nano_soup(schedule: str = "hard-to-easy", steps: tuple[int, ...] = (1200, 1200, 1500)) -> SFTRecipe:
+def nano_soup(schedule: str = "hard-to-easy", steps: tuple[int, ...] = (600, 600, 800)) -> SFTRecipe:
     """The bundled model, trained on from the first edition: three stages, from hard tasks to easy ones."""
     stages = tuple(Stage(count, shares) for count, shares in zip(steps, SCHEDULES[schedule], strict=True))
     return SFTRecipe(name="nano-soup", stages=stages, trained_on=True, seed=1, learning_rate=6e-4, warmup_steps=100)
+
+
+def released_soup(steps: tuple[int, ...] = (4000, 4000, 4000)) -> SFTRecipe:
+    """A released model trained on (the paper's rate and its three stages; the counts of steps are ours)."""
+    stages = tuple(Stage(count, mixture(share, RELEASED_HARD)) for count, share in zip(steps, LIP_SHARES, strict=True))
+    return SFTRecipe(
+        name="released-soup",
+        stages=stages,
+        trained_on=True,
+        learning_rate=1e-4,
+        final_learning_rate=1e-5,
+        tau_shift=5.0,
+        slot_weight=1.0,
+    )
 
 
 RECIPES = {"nano": nano, "nano-soup": nano_soup}

@@ -6,11 +6,9 @@ goes on to the same losses.
 """
 
 import hashlib
-import json
 import math
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +19,17 @@ from engine.model.nano import NanoModel
 from engine.model.nano_encoders import NanoAudioEncoder
 from trainer.arguments import writable_folder
 from trainer.audio_encoder import read_audio_encoder
-from trainer.checkpoint import claim, load_state, save_folder, save_state, trim_log
+from trainer.checkpoint import claim
 from trainer.clips import VOCABULARY, ClipMaker
-from trainer.ema import EMA, stage_decay
+from trainer.ema import stage_decay
 from trainer.faces import mean_face, ridge_map
 from trainer.features import corpus_features
-from trainer.flow import flow_loss, predict
-from trainer.nano_batches import NanoBatches, NanoVelocity, cell_weights
+from trainer.flow import FlowBatch, flow_loss, predict
+from trainer.nano_batches import NanoBatches, nano_trainee
+from trainer.processes import Processes
 from trainer.recipes import SEEN, SFTRecipe
 from trainer.speech.corpus import Corpus
+from trainer.training import Training
 
 CHECKPOINT_EVERY = 250
 _STATISTICS_STEP = 2**31 - 1
@@ -106,12 +106,16 @@ def train(
     *,
     start: NanoModel | None = None,
     stop_after: int | None = None,
+    features: Path | None = None,
+    report: str | None = None,
 ) -> Path:
     """Train, going on from `run`'s last checkpoint if there is one; returns the folder of the averaged model.
 
     `run` gets checkpoint.pt (resumable), loss.jsonl, and model/ in the layout the engine loads, all written every
     CHECKPOINT_EVERY steps and at the end of each stage, where the weights become their average. `start` is the model
-    that a recipe which is trained on begins with. `stop_after` ends the run early, at that step.
+    that a recipe which is trained on begins with. `stop_after` ends the run early, at that step. `features` is
+    where the corpus's audio features are, or are to be kept; default: in `run`. `report` names a tracker to tell
+    besides (`trainer.processes`).
     """
     if recipe.trained_on != (start is not None):
         needs = "begins with a model: give its folder" if recipe.trained_on else "begins with nothing: leave it out"
@@ -119,89 +123,62 @@ def train(
     corpus = Corpus(corpus_folder / "train")
     encoder = read_audio_encoder(audio_encoder, recipe.channels["audio"])
     writable_folder(run)
-    claim(
-        run,
-        {
-            "recipe": recipe.as_dict(),
-            "audio_encoder_sha256": hashlib.sha256(audio_encoder.read_bytes()).hexdigest(),
-            "corpus_frames": len(corpus.curves),
-            "start_sha256": start.checkpoint_sha256 if start else None,
-        },
-    )
+    made_of = {
+        "recipe": recipe.as_dict(),
+        "audio_encoder_sha256": hashlib.sha256(audio_encoder.read_bytes()).hexdigest(),
+        "corpus_frames": len(corpus.curves),
+        "start_sha256": start.checkpoint_sha256 if start else None,
+    }
     clips = ClipMaker(corpus, recipe.seed)
-    model = build_model(recipe, clips, encoder, start)
-    features = corpus_features(
-        model.audio_encoder.eval(), corpus, run / "features.npy", recipe.feature_versions, recipe.seed
-    )
-    batches, velocity, weights = NanoBatches(recipe, clips, features), NanoVelocity(model), cell_weights(recipe)
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
-    ema = EMA(model, decay=0.0, seen=SEEN if recipe.trained_on else 0)
-    first = _resume(run, model, optimizer, ema)
-    last = recipe.steps if stop_after is None else min(stop_after, recipe.steps)
-    started = time.monotonic()
-    with (run / "loss.jsonl").open("a") as log:
-        for step in tqdm(range(first, last), initial=first, total=last, desc=recipe.name, disable=None):
-            for group in optimizer.param_groups:
-                group["lr"] = _learning_rate(recipe, step)
-            batch = batches.draw(model, step)
-            loss = flow_loss(predict(velocity, batch), batch, weights)
-            optimizer.zero_grad()
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(trained, recipe.gradient_clip)
-            if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-                raise _diverged(run, step)
-            optimizer.step()
-            number, stage = recipe.stage_at(step)
-            ema.decay = stage_decay(recipe.old_share, stage.steps)
-            ema.update(model)
-            ends = recipe.stage_ends_at(step)
-            if ends:
-                ema.copy_to(model)
-            row = {
-                "step": step,
-                "stage": number + 1,
-                "loss": round(loss.item(), 6),
-                "seconds": round(time.monotonic() - started, 1),
-            }
-            log.write(json.dumps(row) + "\n")
-            if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == last or ends:
-                log.flush()
-                _checkpoint(run, step + 1, model, optimizer, ema)
+    processes = Processes(report, run)
+    with processes.first_alone():
+        claim(run, made_of)
+        model = build_model(recipe, clips, encoder, start)
+        heard = corpus_features(
+            model.audio_encoder.eval(), corpus, features or run / "features.npy", recipe.feature_versions, recipe.seed
+        )
+    batches = NanoBatches(recipe, clips, heard)
+    trainee = nano_trainee(model, recipe)
+    seen = SEEN if recipe.trained_on else 0
+    training = Training(trainee, run, processes, weight_decay=recipe.weight_decay, seen=seen)
+    fit(training, recipe, lambda step: processes.part(batches.draw(model, step)), stop_after=stop_after)
     return run / "model"
 
 
-def _diverged(run: Path, step: int) -> UserError:
-    kept = load_state(run / "checkpoint.pt")
-    good = f"the last good model, of step {kept['step']}, is {run / 'model'}" if kept else "nothing had been saved yet"
+def fit(
+    training: Training, recipe: SFTRecipe, draw: Callable[[int], FlowBatch], *, stop_after: int | None = None
+) -> None:
+    """All steps of `recipe`, from the last one saved, on what `draw` gives this process for each.
+
+    Raises UserError where the run diverges.
+    """
+    processes = training.processes
+    resumed = training.resume()
+    first = resumed[0] if resumed else 0
+    last = recipe.steps if stop_after is None else min(stop_after, recipe.steps)
+    hidden = None if processes.is_first else True
+    for step in tqdm(range(first, last), initial=first, total=last, desc=recipe.name, disable=hidden):
+        batch = draw(step)
+        loss = flow_loss(predict(training.velocity, batch), batch, training.weights)
+        number, stage = recipe.stage_at(step)
+        training.ema.decay = stage_decay(recipe.old_share, stage.steps)
+        norm = training.step(loss, _learning_rate(recipe, step), recipe.gradient_clip)
+        mean = processes.mean(loss).item()
+        if not (math.isfinite(mean) and math.isfinite(norm)):
+            raise _diverged(training, step)
+        ends = recipe.stage_ends_at(step)
+        if ends:
+            training.ema.copy_to(training.model)
+        training.write_row({"step": step, "stage": number + 1, "loss": mean})
+        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == last or ends:
+            training.save(step + 1, {"steps_done": step + 1})
+
+
+def _diverged(training: Training, step: int) -> UserError:
+    saved = training.saved_step()
+    good = f"the last good model, of step {saved}, is {training.run / 'model'}" if saved else "nothing was saved yet"
     return UserError(
         f"The run diverged: at step {step} the loss or its gradient is no longer a number; {good}. Start a new run "
         "with a lower learning rate.",
         "run",
     )
-
-
-def _resume(run: Path, model: NanoModel, optimizer: torch.optim.Optimizer, ema: EMA) -> int:
-    state = load_state(run / "checkpoint.pt")
-    if state is None:
-        return 0
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    ema.load_state_dict(state["ema"])
-    trim_log(run / "loss.jsonl", state["step"])
-    return int(state["step"])
-
-
-def _checkpoint(run: Path, step: int, model: NanoModel, optimizer: torch.optim.Optimizer, ema: EMA) -> None:
-    """The averaged model first: a run that is killed between the two goes on from the state before, and makes both."""
-    averaged = NanoModel(model.description | {"steps_done": step})
-    averaged.load_state_dict(model.state_dict())
-    ema.copy_to(averaged)
-    save_folder(run / "model", averaged.save)
-    state: dict[str, Any] = {
-        "step": step,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "ema": ema.state_dict(),
-    }
-    save_state(run / "checkpoint.pt", state)

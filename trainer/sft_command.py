@@ -6,14 +6,18 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.model.nano import NanoModel
-from trainer.arguments import seed
-from trainer.recipes import RECIPES
+from engine.variants import find_variant
+from trainer.arguments import positive_int, seed
+from trainer.recipes import RECIPES, released_soup
 from trainer.sft import train
+
+RELEASED = "released-soup"
+REPORTS = ("tensorboard", "wandb")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `sft`."""
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="nano")
+    parser.add_argument("--recipe", choices=sorted([*RECIPES, RELEASED]), default="nano")
     parser.add_argument("--corpus", type=Path, default=Path("data/speech"), help="default: data/speech")
     encoder = Path("runs/audio_encoder/audio_encoder.safetensors")
     parser.add_argument("--audio-encoder", type=Path, default=encoder, help=f"default: {encoder}")
@@ -24,10 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--start", type=Path, default=None, help="the model that a recipe which is trained on begins with"
     )
     parser.add_argument("--seed", type=seed, default=None, help="instead of the recipe's")
+    parser.add_argument("--report", choices=REPORTS, default=None, help="a tracker to tell besides loss.jsonl")
+    released = parser.add_argument_group(f"for {RELEASED}, which trains a released model; --start names it")
+    released.add_argument("--data", type=Path, default=None, help="what python -m trainer prepare made")
+    released.add_argument("--batch", type=positive_int, default=8, help="clips a step over all processes; default: 8")
+    released.add_argument("--lora", type=positive_int, default=None, metavar="RANK", help="default: all weights")
+    released.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print where the model is."""
+    if args.recipe == RELEASED:
+        return _released(args)
     if not args.audio_encoder.is_file():
         raise UserError(
             f"No audio encoder at {args.audio_encoder}: make it with python -m trainer audio-encoder.", None
@@ -36,5 +48,33 @@ def run(args: argparse.Namespace) -> int:
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
     start = NanoModel.load(args.start) if args.start else None
-    print(train(recipe, args.corpus, args.audio_encoder, args.folder or Path("runs", recipe.name), start=start))
+    print(
+        train(
+            recipe,
+            args.corpus,
+            args.audio_encoder,
+            args.folder or Path("runs", recipe.name),
+            start=start,
+            report=args.report,
+        )
+    )
+    return 0
+
+
+def _released(args: argparse.Namespace) -> int:
+    from trainer.released_sft import ReleasedTraining, train_released
+
+    if args.data is None or args.start is None:
+        raise UserError(f"{RELEASED} needs --start, preview, flash or a folder, and --data, what prepare made.", "data")
+    variant = find_variant(str(args.start))
+    if variant.is_nano:
+        raise UserError(f"{RELEASED} trains a released model, {args.start} is a nano: take another recipe.", "start")
+    recipe = released_soup()
+    if args.seed is not None:
+        recipe = replace(recipe, seed=args.seed)
+    run_folder = args.folder or Path("runs", RELEASED)
+    asked = ReleasedTraining(
+        variant, args.data, run_folder, args.batch, args.lora or 0, args.gradient_checkpointing, args.report
+    )
+    print(train_released(asked, recipe))
     return 0

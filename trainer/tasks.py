@@ -21,18 +21,21 @@ from engine.sampling.tasks import (
 )
 
 IMAGE_TO_VIDEO, FIRST_LAST_FRAME, LIP_SYNC = "image-to-video", "first-last-frame", "lip-sync"
+TEXT_TO_VIDEO = "text-to-video"
 LIP_SHARES = (0.0, 0.20, 0.35)
 """Of lip-sync in the three stages; the other shares are scaled by what it leaves."""
 NANO_HARD = {IMAGE_TO_VIDEO: 0.65, FIRST_LAST_FRAME: 0.35}
+RELEASED_HARD = {IMAGE_TO_VIDEO: 0.60, FIRST_LAST_FRAME: 0.30, TEXT_TO_VIDEO: 0.10}
+"""The shares of stage 1."""
 TRACKING_NOISE = 0.05
 """Deviation of the noise on a film's known values, in standard deviations: landmarks that are tracked tremble."""
 
 
-def mixture(lip_share: float) -> dict[str, float]:
+def mixture(lip_share: float, hard: Mapping[str, float] = NANO_HARD) -> dict[str, float]:
     """The share of each task where lip-sync has `lip_share` in [0, 1]; together they are 1."""
     if not 0 <= lip_share <= 1:
         raise ValueError(f"a share must be in [0, 1]; got {lip_share}")
-    shares = {task: share * (1 - lip_share) for task, share in NANO_HARD.items()} | {LIP_SYNC: lip_share}
+    shares = {task: share * (1 - lip_share) for task, share in hard.items()} | {LIP_SYNC: lip_share}
     return {task: share for task, share in shares.items() if share > 0}
 
 

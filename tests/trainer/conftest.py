@@ -1,9 +1,18 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from trainer.clips import ClipMaker
 from trainer.speech.corpus import SAMPLES_PER_FRAME
+
+
+@pytest.fixture(autouse=True)
+def few_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool of a few faces: that of a real training takes seconds to draw."""
+    for module in ("trainer.sft", "trainer.ndpo"):
+        monkeypatch.setattr(f"{module}.ClipMaker", partial(ClipMaker, faces=8))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,105 @@
+"""SFT of the released geometry from shards: what a batch tells, and a tiny run from a folder to a folder."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from engine.errors import UserError
+from engine.sampling.tasks import to_video_frames
+from trainer.flow import flow_loss, predict
+from trainer.recipes import released_soup
+from trainer.released import MAX_LATENT_FRAMES, TEXT_TOKENS, ReleasedBatches, ReleasedVelocity, possible
+from trainer.shards import Shards, write_manifest, write_shard
+from trainer.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, TEXT_TO_VIDEO
+
+T, SIDE, WIDTH = 3, 4, 12
+FRAMES = to_video_frames(T)
+
+
+def features(seed: int) -> dict[str, dict[str, torch.Tensor]]:
+    random = torch.Generator().manual_seed(seed)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=random).half()
+
+    generate = torch.zeros(FRAMES, SIDE // 2, SIDE // 2, dtype=torch.uint8)
+    generate[:, 1] = 1
+    return {
+        "latents": {"latents": noise(16, T, SIDE, SIDE)},
+        "i2v": {"masked_latents": noise(16, T, SIDE, SIDE)},
+        "lip": {"masked_latents": noise(16, T, SIDE, SIDE), "generate": generate},
+        "text": {"text": noise(5, 24)},
+        "image": {"image": noise(7, 20), "face_mask": torch.ones(SIDE * SIDE // 4)},
+        "audio": {"audio": noise(2 * FRAMES, 16)},
+    }
+
+
+@pytest.fixture
+def shards(tmp_path) -> Shards:
+    clips = {f"{number:04d}": features(number) for number in range(3)}
+    groups = {
+        group: [write_shard(tmp_path, group, 0, [(key, clip[group]) for key, clip in clips.items()])]
+        for group in features(0)
+    }
+    rows = [
+        {"key": key, "id": key, "status": "accepted", "frames": FRAMES, "height_px": 32, "width_px": 32}
+        for key in clips
+    ]
+    write_manifest(tmp_path, rows, groups, {})
+    return Shards(tmp_path)
+
+
+def only(task: str):
+    recipe = released_soup((5, 5, 5))
+    return replace(recipe, stages=tuple(replace(stage, tasks={task: 1.0}) for stage in recipe.stages))
+
+
+def test_a_process_draws_its_part_of_the_very_batch(shards):
+    recipe = possible(released_soup((5, 5, 5)), shards.groups)
+    batches = ReleasedBatches(recipe, shards, "preview", batch=4)
+    whole, parts = batches.draw(3), [batches.draw(3, number, 2) for number in range(2)]
+    for name in ("x0", "eps", "sigma"):
+        assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts]))
+    for name, tensor in whole.conditions.items():
+        assert torch.equal(tensor, torch.cat([part.conditions[name] for part in parts])), name
+    assert not torch.equal(whole.eps, batches.draw(4).eps)
+
+
+@pytest.mark.parametrize(("task", "first", "later"), [(IMAGE_TO_VIDEO, 1.0, 0.0), (TEXT_TO_VIDEO, 0.0, 0.0)])
+def test_masks_say_what_is_known(task, first, later, shards):
+    known = ReleasedBatches(only(task), shards, "preview", batch=2).draw(0).conditions["known"]
+    assert known.shape == (2, 20, T, SIDE, SIDE)
+    assert bool((known[:, :4, 0] == first).all()) and bool((known[:, :4, 1:] == later).all())
+
+
+def test_lip_sync_generates_the_box_on_the_token_grid(shards):
+    known = ReleasedBatches(only(LIP_SYNC), shards, "preview", batch=1).draw(0).conditions["known"]
+    assert known[0, 0, 1].tolist() == [[1.0] * SIDE] * 2 + [[0.0] * SIDE] * 2
+
+
+def test_without_its_masked_latents_first_last_frame_leaves_its_share_to_the_others(shards):
+    recipe = possible(released_soup(), shards.groups)
+    for stage in recipe.stages:
+        assert FIRST_LAST_FRAME not in stage.tasks
+        assert sum(stage.tasks.values()) == pytest.approx(1)
+    assert possible(released_soup(), (*shards.groups, "first_last")) == released_soup()
+
+
+def test_the_transformer_takes_what_a_batch_holds(shards):
+    from engine.model.transformer import EchoMimicTransformer3DModel
+
+    torch.manual_seed(0)
+    sizes = {"num_attention_heads": 1, "attention_head_dim": WIDTH, "ffn_dim": 16, "num_layers": 1, "freq_dim": 16}
+    model = EchoMimicTransformer3DModel(**sizes, text_dim=24, image_dim=20, audio_dim=16)
+    batch = ReleasedBatches(possible(released_soup(), shards.groups), shards, "preview", batch=2).draw(0)
+    assert batch.conditions["text"].shape == (2, TEXT_TOKENS, 24) and batch.x0.shape[2] <= MAX_LATENT_FRAMES
+    loss = flow_loss(predict(ReleasedVelocity(model), batch), batch, torch.ones(()))
+    loss.backward()
+    assert torch.isfinite(loss) and model.proj_out.weight.grad.abs().sum() > 0
+
+
+def test_shards_without_a_clip_are_refused(tmp_path):
+    write_manifest(tmp_path, [{"key": "0", "id": "0", "status": "rejected"}], {"latents": []}, {})
+    with pytest.raises(UserError, match="no clip"):
+        ReleasedBatches(released_soup(), Shards(tmp_path), "preview", batch=1)

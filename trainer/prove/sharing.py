@@ -1,0 +1,68 @@
+"""Two processes against one: DDP and FSDP2 reach the losses that one process reaches, for SFT and Negative-DPO.
+
+Both processes are started as `accelerate launch` starts them, on the CPU, where they speak over gloo.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from trainer.checkpoint import read_rows
+from trainer.prove.worker import KINDS, prepare, train
+
+STEPS = 50
+TOLERANCE = 1e-5
+WAYS = ("ddp", "fsdp2")
+
+
+def environment(way: str, number: int, count: int, port: int) -> dict[str, str]:
+    """What `accelerate launch` with `trainer/configs/{way}.yaml` would set for process `number` of `count`, on CPUs."""
+    shared = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"} if way == "fsdp2" else {}
+    place = {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count)}
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return os.environ | shared | place | meeting | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+
+
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def by_two(place: Path, run: Path, kind: str, way: str, steps: int) -> list[float]:
+    """The losses of the training `kind` as two processes log them. Raises RuntimeError where one fails."""
+    port = free_port()
+    command = [sys.executable, "-m", "trainer.prove.worker", str(place), str(run), kind, str(steps)]
+    running = [
+        subprocess.Popen(command, env=environment(way, number, 2, port), stderr=subprocess.PIPE, text=True)
+        for number in range(2)
+    ]
+    errors = [process.communicate()[1] for process in running]
+    if any(process.returncode for process in running):
+        raise RuntimeError("\n".join(errors))
+    return losses(run)
+
+
+def losses(run: Path) -> list[float]:
+    """As logged."""
+    return [row["loss"] for row in read_rows(run / "loss.jsonl")]
+
+
+def prove(folder: Path) -> list[tuple[str, str, bool]]:
+    """Rows of (what, measured, whether the goal is met)."""
+    place = prepare(folder / "sharing")
+    rows = []
+    for kind in KINDS:
+        train(place, place / f"{kind}-one", kind, STEPS)
+        alone = losses(place / f"{kind}-one")
+        for way in WAYS:
+            shared = by_two(place, place / f"{kind}-{way}", kind, way, STEPS)
+            apart = max(abs(one - other) for one, other in zip(alone, shared, strict=True))
+            said = f"losses of {len(shared)} steps differ by {apart:.1e} at the most"
+            rows.append(
+                (f"two processes ({way}) against one, {kind}", said, len(shared) == STEPS and apart <= TOLERANCE)
+            )
+    return rows

@@ -1,0 +1,186 @@
+"""SFT of the released geometry from precomputed shards (`trainer.prepare`): tensors in, velocity out, any model size.
+
+Every clip of a batch is drawn from (seed, step, index), so that a process reads only its own. Tasks and masks as in
+the paper's table; M is 1 where the model must generate. Departures: a clip is used from its beginning, because the
+video autoencoder's first latent is unlike the others; first-last-frame needs masked latents with the last picture in
+them, the group `first_last`, and where the shards have none the other tasks take its share.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from engine.errors import UserError
+from engine.model.checkpoints import ReleasedTransformer, convert_transformer
+from engine.sampling.tasks import FRAMES_PER_LATENT, first_last_frame, image_to_video, lip_sync, to_video_frames
+from engine.variants import TRANSFORMER_WEIGHTS
+from trainer.flow import FlowBatch
+from trainer.nano_batches import drawn_phda, dropout
+from trainer.recipes import SFTRecipe, Stage
+from trainer.shards import Shards
+from trainer.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, TEXT_TO_VIDEO, draw_tasks
+
+MAX_LATENT_FRAMES = 29
+"""113 frames, the paper's."""
+TEXT_TOKENS = 512
+NOTHING_SHOWN_SHARE = 0.9
+"""Of text-to-video's clips whose masked latents are zeros, as at inference; the others' are those of grey."""
+
+
+class ReleasedVelocity(nn.Module):
+    """The transformer from a batch's tensors to the velocity in one forward."""
+
+    def __init__(self, transformer: nn.Module) -> None:
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(
+        self,
+        noisy: Tensor,
+        tau: Tensor,
+        *,
+        known: Tensor,
+        text: Tensor,
+        image: Tensor,
+        audio: Tensor,
+        modal_weights: Tensor,
+        face_mask: Tensor,
+    ) -> Tensor:
+        """`noisy` [B, 16, T, h, w], `known` mask and masked latents [B, 20, T, h, w], the rest as the transformer has
+        it (`engine.model.transformer`); returns the velocity [B, 16, T, h, w]."""
+        velocity: Tensor = self.transformer(
+            torch.cat([noisy, known], dim=1),
+            tau,
+            text,
+            image,
+            encoder_hidden_states_audio=audio,
+            modal_weights=modal_weights,
+            face_mask=face_mask,
+            return_dict=False,
+        )[0]
+        return velocity
+
+
+def write_released(state: Mapping[str, Tensor], original: Path, folder: Path) -> None:
+    """Write a transformer's `state` under the released file's own names, in its precision, beside links to the rest."""
+    before = load_file(original / TRANSFORMER_WEIGHTS)
+    # The released code's converter only renames, so numbers in place of tensors tell which name becomes which.
+    numbered = convert_transformer({name: torch.tensor(number) for number, name in enumerate(before)})
+    names = list(before)
+    became = {names[int(number)]: name for name, number in numbered.items()}
+    saved = {
+        name: state[became[name]].to(tensor.dtype).contiguous() if became[name] in state else tensor
+        for name, tensor in before.items()
+    }
+    (folder / TRANSFORMER_WEIGHTS).parent.mkdir(parents=True, exist_ok=True)
+    save_file(saved, folder / TRANSFORMER_WEIGHTS)
+    for part in original.resolve().iterdir():
+        if part.name != TRANSFORMER_WEIGHTS.parts[0]:
+            (folder / part.name).symlink_to(part, target_is_directory=part.is_dir())
+
+
+def possible(recipe: SFTRecipe, groups: tuple[str, ...]) -> SFTRecipe:
+    """`recipe` with first-last-frame's share given to the other tasks where the shards cannot show it."""
+    if "first_last" in groups:
+        return recipe
+
+    def without(stage: Stage) -> Stage:
+        kept = {task: share for task, share in stage.tasks.items() if task != FIRST_LAST_FRAME}
+        return replace(stage, tasks={task: share / sum(kept.values()) for task, share in kept.items()})
+
+    return replace(recipe, stages=tuple(without(stage) for stage in recipe.stages))
+
+
+class ReleasedBatches:
+    """Batches from shards; all clips of a batch have one shape, shapes are drawn as often as they have clips."""
+
+    def __init__(self, recipe: SFTRecipe, shards: Shards, variant: ReleasedTransformer, batch: int) -> None:
+        """`batch` is that of all processes together. Raises UserError where the shards hold no clip."""
+        self._recipe, self._shards, self._variant, self._batch = recipe, shards, variant, batch
+        self._by_shape: dict[tuple[int, ...], list[int]] = {}
+        for number, row in enumerate(shards.rows):
+            shape = (min(row["frames"], to_video_frames(MAX_LATENT_FRAMES)), row["height_px"], row["width_px"])
+            self._by_shape.setdefault(shape, []).append(number)
+        if not self._by_shape:
+            raise UserError(f"{shards.folder} holds no clip that was accepted: see its yield report.", "data")
+
+    def draw(self, step: int, number: int = 0, parts: int = 1) -> FlowBatch:
+        """Part `number` of `parts` of the batch of step `step`."""
+        seed, size = self._recipe.seed, self._batch // parts
+        shapes = sorted(self._by_shape)
+        counts = np.array([len(self._by_shape[shape]) for shape in shapes])
+        random = np.random.default_rng([seed, 7, step])
+        group = self._by_shape[shapes[int(random.choice(len(shapes), p=counts / counts.sum()))]]
+        tasks = draw_tasks(self._recipe.stage_at(step)[1].tasks, self._batch, random)
+        rows = [
+            self._clip(group, str(tasks[index]), step, index) for index in range(number * size, (number + 1) * size)
+        ]
+        return FlowBatch(
+            *(torch.cat([getattr(row, name) for row in rows]) for name in ("x0", "eps", "sigma")),
+            {name: torch.cat([row.conditions[name] for row in rows]) for name in rows[0].conditions},
+        )
+
+    def _clip(self, group: list[int], task: str, step: int, index: int) -> FlowBatch:
+        recipe = self._recipe
+        random = np.random.default_rng([recipe.seed, 8, step, index])
+        noise = torch.Generator().manual_seed(int(random.integers(2**62)))
+        read = self._shards.clip(group[random.integers(len(group))])
+        x0 = read["latents"]["latents"].float()[None, :, :MAX_LATENT_FRAMES]
+        frames = to_video_frames(x0.shape[2])
+        sigma = torch.rand(1, generator=noise)
+        sigma = recipe.tau_shift * sigma / (1 + (recipe.tau_shift - 1) * sigma)
+        eps = torch.randn(x0.shape, generator=noise)
+        keep_text, keep_image, keep_audio = dropout(recipe, 1, noise)
+        text = read["text"]["text"].float()[None]
+        text = torch.nn.functional.pad(text, (0, 0, 0, TEXT_TOKENS - text.shape[1]))
+        return FlowBatch(
+            x0,
+            eps,
+            sigma,
+            {
+                "known": _known(read, task, x0, noise),
+                "text": text * keep_text,
+                "image": read["image"]["image"].float()[None] * keep_image,
+                "audio": self._audio(read["audio"]["audio"].float(), frames) * keep_audio.flatten(),
+                "modal_weights": drawn_phda(recipe, 1000 * sigma, noise),
+                "face_mask": self._face_mask(read["image"]["face_mask"].float())[None],
+            },
+        )
+
+    def _audio(self, audio: Tensor, frames: int) -> Tensor:
+        if self._variant == "preview":
+            return audio[None, : 2 * frames]
+        from trainer.prepare.released_features import layer_windows
+
+        return layer_windows(audio)[None, :frames]
+
+    def _face_mask(self, mask: Tensor) -> Tensor:
+        """Flash never saw one."""
+        return mask if self._variant == "preview" else torch.ones_like(mask)
+
+
+def _known(read: dict[str, dict[str, Tensor]], task: str, x0: Tensor, noise: torch.Generator) -> Tensor:
+    """Mask and masked latents [1, 20, T, h, w] of `task`."""
+    latent_frames = x0.shape[2]
+    frames = to_video_frames(latent_frames)
+    if task == LIP_SYNC:
+        cells = read["lip"]["generate"][:frames].float()
+        generate = cells.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
+        return lip_sync(read["lip"]["masked_latents"].float()[None, :, :latent_frames], generate[None])
+    masked = read["first_last" if task == FIRST_LAST_FRAME else "i2v"]["masked_latents"].float()[None]
+    masked = masked[:, :, :latent_frames]
+    if task == TEXT_TO_VIDEO:
+        shown = float(torch.rand((), generator=noise)) >= NOTHING_SHOWN_SHARE
+        grey = masked[:, :, -1:].expand_as(masked) * float(shown)
+        return torch.cat([torch.zeros_like(grey[:, :FRAMES_PER_LATENT]), grey], dim=1)
+    if task == FIRST_LAST_FRAME:
+        mask = first_last_frame(x0[:, :, :1], x0[:, :, -1:], frames)[:, :FRAMES_PER_LATENT]
+    else:
+        assert task == IMAGE_TO_VIDEO
+        mask = image_to_video(x0[:, :, :1], frames)[:, :FRAMES_PER_LATENT]
+    return torch.cat([mask, masked], dim=1)

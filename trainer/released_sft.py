@@ -1,0 +1,89 @@
+"""`sft` for a released model: from its folder and prepared shards to a folder that the engine loads, or a LoRA file.
+
+All weights, or LoRA beside frozen ones; on one device or several (`trainer.processes`).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from engine.errors import UserError
+from engine.inputs import file_sha256
+from engine.model.checkpoints import ReleasedTransformer, load_transformer
+from engine.variants import TRANSFORMER_WEIGHTS, Variant
+from trainer.arguments import writable_folder
+from trainer.checkpoint import claim
+from trainer.lora import add_lora, lora_only, merged
+from trainer.processes import Processes
+from trainer.recipes import SEEN, SFTRecipe
+from trainer.released import ReleasedBatches, ReleasedVelocity, possible, write_released
+from trainer.sft import fit
+from trainer.shards import Shards
+from trainer.training import Trainee, Training
+
+LORA_FILE = "lora.safetensors"
+
+
+@dataclass(frozen=True)
+class ReleasedTraining:
+    """What is trained on what: `batch` clips a step over all processes, LoRA of rank `lora` or, with 0, all weights."""
+
+    variant: Variant
+    data: Path
+    run: Path
+    batch: int = 8
+    lora: int = 0
+    checkpointing: bool = False
+    report: str | None = None
+
+
+def train_released(asked: ReleasedTraining, recipe: SFTRecipe, *, stop_after: int | None = None) -> Path:
+    """Train, or go on; returns the folder of the averaged model. Raises UserError for what cannot be trained on."""
+    folder, name = asked.variant.folder, asked.variant.name
+    assert name != "nano"
+    if not asked.variant.is_installed:
+        raise UserError(f"The model {name} is not installed in {folder}: see python -m engine models.", "model")
+    shards = Shards(asked.data)
+    recipe = possible(recipe, shards.groups)
+    writable_folder(asked.run)
+    processes = Processes(asked.report, asked.run)
+    made_of = {
+        "recipe": recipe.as_dict(),
+        "start_sha256": file_sha256(folder / TRANSFORMER_WEIGHTS),
+        "data": {"clips": len(shards), "about": shards.about},
+        "batch": asked.batch,
+        "lora": asked.lora,
+    }
+    with processes.first_alone():
+        claim(asked.run, made_of)
+    batches = ReleasedBatches(recipe, shards, name, asked.batch)
+    if asked.batch % processes.count:
+        raise UserError(
+            f"A batch of {asked.batch} clips cannot be shared evenly by {processes.count} processes.", "batch"
+        )
+    trainee = _trainee(asked, name)
+    training = Training(trainee, asked.run, processes, weight_decay=recipe.weight_decay, seen=SEEN)
+    count, number = processes.count, processes.number
+    fit(training, recipe, lambda step: batches.draw(step, number, count).to(processes.device), stop_after=stop_after)
+    return asked.run / "model"
+
+
+def _trainee(asked: ReleasedTraining, name: ReleasedTransformer) -> Trainee:
+    transformer = load_transformer(asked.variant.folder / TRANSFORMER_WEIGHTS, name)
+    transformer.requires_grad_(True)
+    if asked.checkpointing:
+        transformer.enable_gradient_checkpointing()
+    if asked.lora:
+        add_lora(transformer, asked.lora)
+    original = asked.variant.folder
+
+    def write(state: dict[str, Tensor], folder: Path, note: dict[str, Any]) -> None:
+        write_released(merged(state), original, folder)
+        if asked.lora:
+            save_file(lora_only(state), folder / LORA_FILE)
+
+    return Trainee(transformer, ReleasedVelocity(transformer), torch.ones(()), write)
