@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PORT ?= 7860
 EXAMPLES ?= $(or $(ECHOMIMIC_EXAMPLES),../shared/examples)
 
-.PHONY: studio demo test check proof proof-studio space
+.PHONY: studio demo test check proof proof-studio space bench proof-engine
 .DEFAULT_GOAL := studio
 
 studio: $(VENV)/ready
@@ -35,6 +35,12 @@ proof-studio: $(VENV)/ready
 # The folder to push to a Hugging Face Space, out/space, and a first start of it in an environment of its own.
 space: $(VENV)/ready
 	$(PY) space/build.py out/space --start
+
+bench: $(VENV)/ready
+	$(PY) -m benchmarks bench --examples $(EXAMPLES)
+
+proof-engine: $(VENV)/ready
+	$(PY) -m benchmarks proof --examples $(EXAMPLES)
 
 $(VENV)/ready: requirements.txt .ci/set_up
 	./.ci/set_up $(VENV)
