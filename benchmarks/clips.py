@@ -43,6 +43,8 @@ from trainer.evaluate.speech_tracks import band_log_energy_db
 SPEAKER = "2025-07-14-3927"
 """The examples' portrait whose own speech is among them."""
 LONG_S = 60.0
+WIDTH_PX = 640
+"""The width at which she is filmed: a lip's place does not need more, and every frame costs by its pixels."""
 ENDING_FRAMES = 5
 MOUTH_TOLERANCE = 0.02
 """Of an opening in distances between the eyes: what FaceMesh reads differently from one encoding to the next."""
@@ -204,12 +206,21 @@ def steps(one: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.
     return np.linalg.norm((other - one)[..., :2], axis=-1).mean(axis=-1)
 
 
+def speaker(place: Place) -> Path:
+    """The speaker's portrait at WIDTH_PX."""
+    path = place.videos / "portrait.png"
+    with Image.open(place.examples / f"{SPEAKER}.jpg") as image:
+        scale = min(1.0, WIDTH_PX / image.width)
+        image.resize((round(image.width * scale), round(image.height * scale / 2) * 2)).save(path)
+    return path
+
+
 def lip_sync(place: Place) -> list[Row]:
     """The example speaker's video, made with her own speech, given the other speech."""
     studio = Studio()
     own, other = place.examples / f"speech_{SPEAKER}.wav", place.examples / "speech_01.wav"
     film, synced = place.videos / "speaker.mp4", place.videos / "lip-sync.mp4"
-    studio.make({"image": place.examples / f"{SPEAKER}.jpg", "audio": own, "out": film})
+    studio.make({"image": speaker(place), "audio": own, "out": film})
     studio.make({"task": "lip-sync", "video": film, "audio": other, "out": synced})
     metric, _ = lip_metrics(look(synced).apertures(), read_audio(synced, field="video"), english=False)
     before, _ = lip_metrics(look(film).apertures(), read_audio(film, field="video"), english=False)
@@ -234,7 +245,7 @@ def lip_sync(place: Place) -> list[Row]:
 def first_last(place: Place) -> list[Row]:
     """From the speaker's portrait to a frame of her own video with open lips, on speech that stops in a vowel."""
     studio = Studio()
-    portrait, film = place.examples / f"{SPEAKER}.jpg", place.videos / "speaker.mp4"
+    portrait, film = speaker(place), place.videos / "speaker.mp4"
     if not film.is_file():
         studio.make({"image": portrait, "audio": place.examples / f"speech_{SPEAKER}.wav", "out": film})
     ending = place.videos / "last.png"
