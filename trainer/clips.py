@@ -54,7 +54,7 @@ VOCABULARY = tuple(
     word for captions in (CAPTION_WORDS, DEGRADED_WORDS) for words in captions.values() for word in words
 )
 
-_CAPTION_SHARE = 0.5
+_CAPTION_SHARE = 0.7
 _DEGRADED_SHARE = 0.05
 _CONTINUOUS_SHARE = 0.5
 _OPEN_REFERENCE_SHARE = 0.3

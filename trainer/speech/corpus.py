@@ -34,6 +34,10 @@ SPLITS = ("train", "heldout_voice", "heldout_rms", "heldout_ked", "heldout_text"
 TRACK_S = 9.0
 ENGLISH = ("en-us", "en-us", "en", "en-gb-scotland")
 _FESTIVAL_BATCH = 20
+_SUNG_SHARE = 0.1
+"""Of the tracks by espeak's voices that are trained on."""
+_MAJOR = (0, 2, 4, 5, 7, 9, 11)
+"""Semitones of a major scale's steps."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def _speaker(split: str, random: np.random.Generator):
     variant = str(random.choice(held_out if split == "heldout_voice" else known))
     foreign = random.random() < 0.35
     language = str(random.choice(LANGUAGES if foreign else ENGLISH))
+    if split == "train" and random.random() < _SUNG_SHARE:
+        return lambda: _song(f"{random.choice(ENGLISH)}+{variant}", random)
     manner = {
         "rate_wpm": int(random.integers(120, 230)),
         "pitch": int(random.integers(15, 90)),
@@ -85,6 +91,14 @@ def _speaker(split: str, random: np.random.Generator):
         return espeak().say(text, f"{language}+{variant}", **manner)
 
     return say
+
+
+def _song(voice: str, random: np.random.Generator) -> Utterance:
+    """A sentence sung: a tune that wanders over a major scale, a note for each word."""
+    words = english_sentence(random).split(" ")
+    steps = np.cumsum(random.integers(-2, 3, len(words))) + random.integers(-4, 5)
+    notes = [int(12 * (step // 7) + _MAJOR[step % 7]) for step in np.clip(steps, -7, 7)]
+    return espeak().sing(words, notes, voice, rate_wpm=int(random.integers(80, 121)))
 
 
 @cache

@@ -6,8 +6,10 @@ the command-line tool would give the times only with voices that are not free to
 
 import ctypes
 import ctypes.util
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import numpy as np
 import soxr
@@ -18,7 +20,7 @@ _SYNCHRONOUS = 2
 _PHONEME_EVENTS, _PHONEMES_AS_IPA = 1, 2
 _PHONEME = 7
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4
-_UTF8 = 1
+_UTF8, _SSML = 1, 0x10
 
 
 class _Id(ctypes.Union):
@@ -81,13 +83,26 @@ class Espeak:
 
     def say(self, text: str, voice: str, *, rate_wpm: int = 170, pitch: int = 50, pitch_range: int = 50) -> Utterance:
         """Speak `text`. `voice` is language+variant ("en-us+max"); pitch and its range are 0-100, 50 is usual."""
+        return self._utter(text, _UTF8, voice, rate_wpm=rate_wpm, pitch=pitch, pitch_range=pitch_range)
+
+    def sing(self, words: Sequence[str], notes: Sequence[int], voice: str, *, rate_wpm: int = 90) -> Utterance:
+        """Each of `words` on one note, without a fall; `notes` in semitones round the voice's own pitch, -12 to 12."""
+        raised = (round(100 * (2 ** (note / 12) - 1)) for note in notes)
+        sung = (
+            f'<prosody pitch="{percent:+d}%">{escape(word)}</prosody>'
+            for word, percent in zip(words, raised, strict=True)
+        )
+        text = f"<speak>{' '.join(sung)}</speak>"
+        return self._utter(text, _UTF8 | _SSML, voice, rate_wpm=rate_wpm, pitch=50, pitch_range=0)
+
+    def _utter(self, text: str, flags: int, voice: str, *, rate_wpm: int, pitch: int, pitch_range: int) -> Utterance:
         if not self.has_voice(voice):
             raise ValueError(f"espeak-ng has no voice {voice!r}")
         for parameter, value in ((_RATE, rate_wpm), (_VOLUME, 90), (_PITCH, pitch), (_RANGE, pitch_range)):
             self._library.espeak_SetParameter(parameter, value, 0)
         self._samples, self._starts = [], []
         data = text.encode()
-        self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, _UTF8, None, None)
+        self._library.espeak_Synth(data, len(data) + 1, 0, 1, 0, flags, None, None)
         self._library.espeak_Synchronize()
         if not self._samples:
             raise ValueError(f"espeak-ng said nothing for {text!r} in {voice!r}")
