@@ -128,6 +128,11 @@ class JobStore:
         path = self.folder_of(job.id) / PREVIEW_NAME
         return path.read_bytes() if path.is_file() else None
 
+    def goes_on(self, job: Job) -> bool:
+        """Whether a job that stopped left finished steps behind, from which its next run goes on."""
+        folder = self.folder_of(job.id) / RESUME_NAME
+        return folder.is_dir() and any(folder.iterdir())
+
     def draft_of(self, job: Job) -> Path | None:
         """Nano's draft of an unfinished job, once there is one."""
         path = self.folder_of(job.id) / DRAFT_NAME

@@ -177,8 +177,8 @@ def progress_card(job: Job, jobs_ahead: int = 0) -> str:
     return f"<section class='em-progress'{step}>{line}{bar}<ol>{dots}</ol></section>"
 
 
-def ended_card(job: Job) -> str:
-    """What to say about a job that has no video."""
+def ended_card(job: Job, *, goes_on: bool = False) -> str:
+    """What to say about a job that has no video; `goes_on` where its next run begins behind its finished steps."""
     title, words = {
         "failed": (tr("This did not work"), job.error or ""),
         "cancelled": (tr("Cancelled"), tr("Nothing was kept. Run it again whenever you like.")),
@@ -186,6 +186,8 @@ def ended_card(job: Job) -> str:
         "paused": (tr("Paused"), tr("It goes on where it stopped when you let it.")),
         "done": (tr("The file is gone"), tr("This video was deleted. Its settings are kept.")),
     }[job.state]
+    if goes_on and job.state == "interrupted":
+        words += " " + tr("It goes on from its last finished step.")
     return f"<section class='em-ended em-{job.state}' role='status'><h3>{title}</h3><p>{escape(words)}</p></section>"
 
 

@@ -12,7 +12,7 @@ from studio.jobs import DRAFT_NAME, POSTER_NAME
 from studio.service import Studio
 from studio.tabs.events import Updates
 from studio.visitors import result_url
-from studio.words import label
+from studio.words import label, tr
 
 POLL_EVERY_S = 0.7
 JOB_LIST = "em.jobList(element, trigger); // sends 'act'"
@@ -60,7 +60,10 @@ class ResultPanel:
             self.draft: self._draft(job),
             self.preview: self._preview(job),
             self.video: self._video(job),
-            self.again: gr.Button(visible=job.state in (*RUNNABLE_AGAIN, "paused")),
+            self.again: gr.Button(
+                tr("Go on" if job.state == "paused" or self._studio.store.goes_on(job) else "Run again"),
+                visible=job.state in (*RUNNABLE_AGAIN, "paused"),
+            ),
             self.reuse: gr.Button(visible=not job.unfinished),
             **self._buttons(job),
             self.queue: self.waiting(job.owner),
@@ -110,7 +113,7 @@ class ResultPanel:
             return views.progress_card(job, ahead)
         if job.record is not None and self._studio.store.result_of(job) is not None:
             return views.result_facts(job.record, job.seconds_taken)
-        return views.ended_card(job)
+        return views.ended_card(job, goes_on=self._studio.store.goes_on(job))
 
     def _video(self, job: Job) -> Updates:
         if self._studio.store.result_of(job) is None:

@@ -25,7 +25,7 @@ FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-START_S = 90.0
+START_S = 240.0
 PATIENCE_MS = 40_000
 sync_api.expect.set_options(timeout=PATIENCE_MS)
 

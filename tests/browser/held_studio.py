@@ -1,6 +1,7 @@
 """The real studio on nano, whose steps can be held: `python -m tests.browser.held_studio DATA PORT`.
 
-While the file `hold` lies in the data folder, a step that has taken its settings waits. Otherwise it is `app.py`.
+While the file `hold` lies in the data folder, every step but the first waits once it has taken its settings.
+Otherwise it is `app.py`.
 """
 
 import dataclasses
@@ -15,6 +16,9 @@ from engine.records import GenerationRecord
 from engine.request import GenerationRequest
 from studio.ports import EnginePorts, Live
 from tests.studio.small_engine import HOLD_FILE
+
+FIRST_HELD = 1
+"""The step before it paints the first preview, by which a page shows that steps are running."""
 
 
 class HeldEngine(app.LocalEngine):
@@ -32,7 +36,7 @@ class HeldEngine(app.LocalEngine):
             def held(step: int) -> Any:
                 assert live is not None
                 settings = live(step)
-                while self.hold.exists():
+                while step >= FIRST_HELD and self.hold.exists():
                     time.sleep(0.02)
                 return settings
 

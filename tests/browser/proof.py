@@ -1,4 +1,4 @@
-"""Measures what the studio promises and writes it down with pictures: `make proof-studio`. The rows are `proof_rows`."""
+"""Measures what the studio promises and writes it down, with pictures: `make proof-studio`. Rows: `proof_rows`."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def report(rows: list[Row], out: Path, took_s: float) -> None:
         "|  | goal | measured |  |\n| --- | --- | --- | --- |\n" + "\n".join(lines) + "\n\n"
         "Headless Chromium through Playwright, a new visitor for each row; pictures are kept in `out/proof-studio/`. "
         "The rows about random moments run the real page, queue, store and worker on the tests' small engine, every "
-        "other row the bundled nano. What is slowed for a row is held between a step's settings and the step, by a file.\n",
+        "other row the bundled nano. What is slowed is held between a step's settings and the step, by a file.\n",
         encoding="utf-8",
     )
 
@@ -40,12 +40,12 @@ def measure(keep: Path, seed: int, only: Sequence[str]) -> list[Row]:
         proof = Proof(browser, keep, Path(name))
         server = nano_server(proof.folder / "nano")
         rows: list[Callable[[Proof, Server], None]] = [
-            newcomer,
-            breakpoint_row,
-            live_preview,
-            sessions,
-            settings,
-            looks,
+            proof_rows.newcomer,
+            proof_rows.breakpoint_row,
+            proof_rows.live_preview,
+            proof_rows.sessions,
+            proof_rows.settings,
+            proof_rows.looks,
         ]
         with serving(*server.command, port=server.port, log=server.log):
             for row in rows:

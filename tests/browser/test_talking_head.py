@@ -166,12 +166,13 @@ def test_a_phone_shows_everything_without_scrolling_sideways(server: Server, vis
 
 
 def test_after_a_kill_the_open_page_offers_the_job_again(tmp_path: Path, examples: Path, visitor: Visitor):
-    server = small_server(tmp_path, examples, pause_s=0.6)
-    with serving(*server.command, port=server.port, log=server.log), server.held():
+    server = small_server(tmp_path, examples, pause_s=1.0)
+    with serving(*server.command, port=server.port, log=server.log):
         page = visitor(server.address)
         start_from_example(page)
-        job_is_sampling(page)
+        page.wait_for_function("() => document.querySelector('.em-progress')?.dataset.step >= 1")
     with serving(*server.command[:-1], "0.1", port=server.port, log=server.log):
         page.wait_for_selector(".em-ended.em-interrupted")
+        expect(page.locator(".em-ended")).to_contain_text("goes on from its last finished step")
         page.click("#result-again")
         assert video_state(page)["width"] == 512

@@ -1,0 +1,122 @@
+"""Whose face, and what of it moves: chosen, drawn and painted by hand; nano's draft while a pixel model works."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from engine.media.video import VideoWriter
+from engine.variants import TRANSFORMER_WEIGHTS
+from studio.tabs.face_boxes import read_box
+from tests.browser.conftest import serving
+from tests.browser.studio_steps import (
+    EXAMPLE,
+    GENERATE,
+    Server,
+    Visitor,
+    expect,
+    job_is_sampling,
+    owner_of,
+    small_server,
+    start_from_example,
+)
+from tests.conftest import RATE_HZ, voice_like
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, examples: Path, chromium: object) -> Iterator[Server]:
+    """A pixel model is there, as far as the page can tell; the small engine does its work."""
+    folder = tmp_path_factory.mktemp("faces")
+    weights = folder / "models" / "preview" / TRANSFORMER_WEIGHTS
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    server = small_server(folder, examples, pause_s=0.05)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECHOMIMIC_MODELS", str(folder / "models"))
+        with serving(*server.command, port=server.port, log=server.log):
+            yield server
+
+
+def drag_over(page, selector: str, box: tuple[float, float, float, float]) -> None:
+    page.locator(selector).scroll_into_view_if_needed()
+    area = page.locator(selector).bounding_box()
+    x0, y0, x1, y1 = box
+    page.mouse.move(area["x"] + x0 * area["width"], area["y"] + y0 * area["height"])
+    page.mouse.down()
+    page.mouse.move(area["x"] + x1 * area["width"], area["y"] + y1 * area["height"], steps=8)
+    page.mouse.up()
+
+
+def test_a_click_chooses_one_of_two_faces_and_a_drag_draws_another(server: Server, visitor: Visitor, tmp_path: Path):
+    Image.linear_gradient("L").resize((900, 300)).convert("RGB").save(tmp_path / "two.png")
+    page = visitor(server.address)
+    page.set_input_files("#image-file input[type=file]", tmp_path / "two.png")
+    expect(page.locator("#image-card .em-face")).to_have_count(2)
+    page.locator("#image-card .em-face").nth(1).click(force=True)
+    expect(page.locator("#image-face-box textarea, #image-face-box input")).to_have_value(
+        "0.6500, 0.3000, 0.8500, 0.7000"
+    )
+    drag_over(page, "#image-card .em-picture", (0.4, 0.1, 0.6, 0.9))
+    page.wait_for_function(
+        "() => document.querySelector('#image-face-box textarea, #image-face-box input').value.startsWith('0.4')"
+    )
+    drawn = page.locator("#image-face-box textarea, #image-face-box input").input_value()
+    assert read_box(drawn) == pytest.approx((0.4, 0.1, 0.6, 0.9), abs=0.02)
+
+
+def test_what_is_painted_over_becomes_the_faces_box(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    page.locator(EXAMPLE).first.click()
+    page.wait_for_selector("#image-card .em-chosen")
+    page.click("#image-paint")
+    page.wait_for_selector("#image-editor canvas")
+    page.click("#image-take")
+    expect(page.locator("#error-image-box")).to_contain_text("Nothing is painted")
+    field = page.locator("#image-face-box textarea, #image-face-box input")
+    for _ in range(5):  # the editor has no sign that the picture is on its canvas, or that a stroke has ended
+        drag_over(page, "#image-editor canvas >> nth=-1", (0.45, 0.4, 0.55, 0.5))
+        page.wait_for_timeout(2000)
+        page.click("#image-take")
+        page.wait_for_timeout(2000)
+        if field.input_value():
+            break
+    x0, y0, x1, y1 = read_box(field.input_value())
+    assert x0 < 0.5 < x1 and y0 < 0.5 and 0.0 < (x1 - x0) * (y1 - y0) < 0.5
+    expect(page.locator("#image-editor")).to_have_count(0)
+
+
+def test_the_lower_face_of_a_film_is_drawn_and_sent(server: Server, visitor: Visitor, tmp_path: Path):
+    film = tmp_path / "film.mp4"
+    with VideoWriter(film, (160, 120), 25, voice_like(0.4), sample_rate_hz=RATE_HZ) as writer:
+        for shade in range(10):
+            writer.write(np.full((120, 160, 3), 20 * shade, np.uint8))
+    page = visitor(server.address)
+    page.get_by_role("tab", name="Lip Sync", exact=True).click()
+    page.set_input_files("#video-file input[type=file]", film)
+    page.wait_for_selector("#video-card .em-lips")
+    drag_over(page, "#video-card .em-picture", (0.2, 0.5, 0.6, 0.9))
+    field = page.locator("#video-lip-box textarea, #video-lip-box input")
+    expect(field).not_to_have_value("")
+    page.locator("#audio-examples button").first.click()
+    page.wait_for_selector("#audio-caption")
+    page.click(GENERATE)
+    page.wait_for_selector("#result-video .em-now, .em-progress")
+    (job, *_) = server.jobs(owner_of(page))
+    assert job.request["task"] == "lip-sync"
+    assert job.request["lip_box"] == pytest.approx(read_box(field.input_value()), abs=1e-4)
+
+
+def test_nanos_draft_plays_while_a_pixel_model_works(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    page.click("#model input")
+    page.get_by_role("option", name="preview").click()
+    with server.held():
+        start_from_example(page)
+        job_is_sampling(page)
+        page.wait_for_function("() => document.querySelector('#result-draft video')?.readyState >= 2")
+        assert page.evaluate("document.querySelector('#result-draft video').paused") is False
+        page.click("#result-cancel")
+    page.wait_for_selector(".em-ended.em-cancelled")
+    expect(page.locator("#result-draft video")).to_have_count(0)
