@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
+from engine.media.video import probe
 from trainer.evaluate.external import q_align_scores, vbench2_scores
 from trainer.evaluate.features import (
     FRAMES_PER_VIDEO,
@@ -130,7 +131,7 @@ def _frechet(
             network = load_inception(path, published)
             counts = {evaluation.path: evaluation.frames for evaluation in evaluations}
             made = [picture_features(network, video, counts[video]) for video in videos]
-            real = [picture_features(network, video, _frames(video)) for video in reference]
+            real = [picture_features(network, video, probe(video).num_frames) for video in reference]
             units = f"videos, {FRAMES_PER_VIDEO} frames each; {len(real)} real ones"
         else:
             network = load_i3d(path, published)
@@ -143,12 +144,6 @@ def _frechet(
         metrics.measured[name] = Measured(
             frechet_interval(made, real), units, _resolution(evaluations), network.resize, network.sha256
         )
-
-
-def _frames(video: Path) -> int:
-    from engine.media.video import probe
-
-    return probe(video).num_frames
 
 
 def _resolution(evaluations: Sequence[VideoEvaluation]) -> str:

@@ -109,7 +109,8 @@ def evaluate_video(
     if syncnet is not None:
         from trainer.prepare.syncnet import SyncNet
 
-        _, confidence, distance = SyncNet.load(syncnet).measure(_metric_frames(path, fps), _faces(tracked, fps), audio)
+        shown = at_metric_rate(np.arange(len(tracked), dtype=np.float64), fps).astype(int)
+        _, confidence, distance = SyncNet.load(syncnet).measure(_at_25(path, shown), filled(tracked)[shown], audio)
         canonical = {"Sync-C": confidence, "Sync-D": distance}
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -135,21 +136,11 @@ def _silence(aperture: NDArray[np.float64], audio: NDArray[np.float32]) -> float
     return silence_motion(aperture[: len(voiced)], voiced, FPS)
 
 
-def _shown(count: int, fps: float) -> NDArray[np.int_]:
-    """Which of `count` frames is shown at the middle of every frame of 25 fps."""
-    return at_metric_rate(np.arange(count, dtype=np.float64), fps).astype(int)
-
-
-def _faces(tracked: list[NDArray[np.floating] | None], fps: float) -> NDArray[np.floating]:
-    return filled(tracked)[_shown(len(tracked), fps)]
-
-
-def _metric_frames(path: Path, fps: float) -> Iterator[NDArray[np.uint8]]:
-    """The video's frames at 25 fps; a frame that is shown twice comes twice."""
-    wanted = _shown(probe(path).num_frames, fps).tolist()
+def _at_25(path: Path, shown: NDArray[np.int_]) -> Iterator[NDArray[np.uint8]]:
+    """The frames that are `shown`, numbers that never fall; one that is shown twice comes twice."""
     at = 0
     for index, frame in enumerate(read_video_frames(path)):
-        while at < len(wanted) and wanted[at] == index:
+        while at < len(shown) and shown[at] == index:
             yield frame
             at += 1
 
