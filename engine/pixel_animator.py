@@ -76,7 +76,7 @@ class PixelAnimator:
         self._speech = AudioEncoder.load(folder / SPEECH_ENCODERS[kind])
         audio_dim = self._speech.model.config.hidden_size
         self.transformer = load_transformer(
-            weights, kind, dtype, heads=_heads(base / "config.json"), audio_dim=audio_dim
+            weights, kind, dtype, heads=attention_heads(base / "config.json"), audio_dim=audio_dim
         )
         self.autoencoder = VideoAutoencoder.load(base / AUTOENCODER_FILE)
         if mode in TILED_MODES:
@@ -307,7 +307,7 @@ def levelled(wave: np.ndarray) -> np.ndarray:
     return (wave * 10 ** ((LOUDNESS_LUFS - loudness) / 20)).astype(np.float32)
 
 
-def _heads(config: Path) -> int | None:
+def attention_heads(config: Path) -> int | None:
     """The number of attention heads that a config file beside the base model tells, if there is one."""
     try:
         return int(json.loads(config.read_text())["num_heads"]) if config.is_file() else None

@@ -6,8 +6,9 @@ Knows nothing about what is trained. The scale is always 1 (alpha = rank), so th
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from peft import LoraConfig
-from torch import Tensor
+from torch import Tensor, nn
 
 ADAPTER = "trained"
 TARGETS = (
@@ -28,7 +29,30 @@ _BASE, _DOWN, _UP = ".base_layer.", f".lora_A.{ADAPTER}.weight", f".lora_B.{ADAP
 def add_lora(transformer: Any, rank: int) -> None:
     """Freeze `transformer` and give its blocks' matrices LoRA of `rank`, which changes nothing yet."""
     transformer.requires_grad_(False)
-    transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS)), adapter_name=ADAPTER)
+    # Processes that share a training, and runs of one seed, must begin alike.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformer.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=list(TARGETS)), adapter_name=ADAPTER)
+
+
+class WithoutLora(nn.Module):
+    """The forward of `velocity` as it was before LoRA was added to `transformer`, which is in it: a frozen reference
+    that takes no memory."""
+
+    def __init__(self, velocity: nn.Module, transformer: Any) -> None:
+        super().__init__()
+        # In a list, so that they are not this module's own.
+        self._whole = [velocity, transformer]
+
+    def forward(self, *inputs: Tensor, **conditions: Tensor) -> Tensor:
+        """The velocity, by the frozen weights alone."""
+        velocity, transformer = self._whole
+        transformer.disable_adapters()
+        try:
+            predicted: Tensor = velocity(*inputs, **conditions)
+        finally:
+            transformer.enable_adapters()
+        return predicted
 
 
 def merged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -26,6 +26,7 @@ from trainer.clips import ClipMaker
 from trainer.ema import stage_decay
 from trainer.features import corpus_features
 from trainer.flow import FlowBatch, flow_errors, predict
+from trainer.lora import WithoutLora, add_lora
 from trainer.nano_batches import NanoBatches, NanoVelocity, nano_trainee
 from trainer.ndpo_loss import LOSSES, USES_MIRROR, USES_POSITIVE_REFERENCE, Errors, beta_of_budget, masked_error
 from trainer.negatives import Negative, NegativePool
@@ -38,6 +39,7 @@ Draw = Callable[[int], FlowBatch]
 """The batch of a step."""
 END = "block.json"
 """Says how a block ended."""
+REFERENCES = ("copy", "lora-off", "precomputed")
 HELD_OUT_SPLIT = "heldout_voice"
 HELD_OUT_BATCHES = 4
 _HELD_OUT_STEP = 2**31 - 64
@@ -74,8 +76,7 @@ def train(
     block early, at that step; `report` names a tracker (`trainer.processes`). Raises UserError for
     what cannot be trained on.
     """
-    if recipe.loss not in LOSSES:
-        raise UserError(f"Unknown loss {recipe.loss!r}: choose one of {', '.join(LOSSES)}.", "loss")
+    _check(recipe)
     if not negatives:
         raise UserError("There are no negatives to learn from.", "labels")
     pool = NegativePool(negatives, recipe.seed)
@@ -100,15 +101,25 @@ def train(
     held = [unheard.draw(start, _HELD_OUT_STEP + number * len(sft.lengths)) for number in range(HELD_OUT_BATCHES)]
     model = copy.deepcopy(start)
     trainee = nano_trainee(model, sft)
-    trainee.velocity.requires_grad_(True)
+    if recipe.lora_rank:
+        add_lora(model.transformer, recipe.lora_rank)
+    else:
+        trainee.velocity.requires_grad_(True)
     training = Training(trainee, run, processes, weight_decay=0.0, seen=SEEN)
-    reference = NanoVelocity(start).requires_grad_(False).to(training.processes.device)
-    return Loop(recipe, sft, training, reference).run(
-        lambda step: batches.draw(start, step),
-        lambda step: pool.draw(start, step, recipe.negatives, sft.tau_shift),
-        held,
-        stop_after,
-    )
+    frozen = NanoVelocity(start).requires_grad_(False).to(processes.device)
+
+    def negative(step: int) -> FlowBatch:
+        return processes.part(pool.draw(start, step, recipe.negatives, sft.tau_shift))
+
+    reference: nn.Module | Tensor = frozen
+    if recipe.reference == "precomputed":
+        reference = reference_errors(frozen, negative, recipe.steps, training.weights)
+    elif recipe.reference == "lora-off":
+        reference = WithoutLora(trainee.velocity, model.transformer)
+    loop = Loop(recipe, sft, training, reference)
+    held = [processes.part(batch) for batch in held]
+    baseline = loop.held_out_loss(frozen, held)
+    return loop.run(lambda step: processes.part(batches.draw(start, step)), negative, (held, baseline), stop_after)
 
 
 def _batches(real: SFTRecipe, model: NanoModel, corpus: Corpus, features: Path, versions: int) -> NanoBatches:
@@ -122,29 +133,51 @@ def _batches(real: SFTRecipe, model: NanoModel, corpus: Corpus, features: Path, 
     return NanoBatches(real, ClipMaker(corpus, real.seed), heard)
 
 
+def _check(recipe: NDPORecipe) -> None:
+    if recipe.loss not in LOSSES:
+        raise UserError(f"Unknown loss {recipe.loss!r}: choose one of {', '.join(LOSSES)}.", "loss")
+    if recipe.reference not in REFERENCES:
+        raise UserError(f"Unknown reference {recipe.reference!r}: choose one of {', '.join(REFERENCES)}.", "reference")
+    if recipe.reference == "lora-off" and not recipe.lora_rank:
+        raise UserError("The reference lora-off needs LoRA: give its rank, 16 is usual.", "lora")
+    if recipe.reference == "precomputed" and recipe.loss in USES_POSITIVE_REFERENCE | USES_MIRROR:
+        raise UserError(f"The loss {recipe.loss} needs the reference's velocity: take copy or lora-off.", "reference")
+
+
+@torch.no_grad()
+def reference_errors(reference: nn.Module, negatives: Draw, steps: int, weights: Tensor) -> Tensor:
+    """The errors [steps, B] of the frozen model on the negatives of every step, so that it need not be kept."""
+    batches = (negatives(step) for step in range(steps))
+    return torch.stack([_negative_errors(predict(reference, batch), batch, weights) for batch in batches])
+
+
+def _negative_errors(predicted: Tensor, batch: FlowBatch, weights: Tensor) -> Tensor:
+    assert batch.mask is not None
+    return masked_error(predicted, batch.target, batch.mask * weights)
+
+
 class Loop:
     """The steps of a block, one after the other."""
 
-    def __init__(self, recipe: NDPORecipe, sft: SFTRecipe, training: Training, reference: nn.Module) -> None:
+    def __init__(self, recipe: NDPORecipe, sft: SFTRecipe, training: Training, reference: nn.Module | Tensor) -> None:
+        """`reference` is the frozen model, or its `reference_errors`."""
         self.recipe, self.sft, self.training, self.reference = recipe, sft, training, reference
         self.beta = beta_of_budget(recipe.forget_budget)
         self.drift = 0.0
         training.ema.decay = stage_decay(recipe.old_share, recipe.steps)
 
-    def run(self, real: Draw, negatives: Draw, held_out: list[FlowBatch], stop_after: int | None) -> Block:
-        """All of them, from the last one saved."""
-        recipe, training, share = self.recipe, self.training, self.training.processes.part
-        held_out = [share(batch) for batch in held_out]
-        baseline = self._held_out_loss(self.reference, held_out)
+    def run(self, real: Draw, negatives: Draw, unheard: tuple[list[FlowBatch], float], stop_after: int | None) -> Block:
+        """All of them, from the last one saved; `unheard` are the held-out batches and the reference's loss on them."""
+        recipe, training, (held_out, baseline) = self.recipe, self.training, unheard
         first = self._resume()
         last = recipe.steps if stop_after is None else min(stop_after, recipe.steps)
         hidden = None if training.processes.is_first else True
         for step in tqdm(range(first, last), initial=first, total=last, desc=f"{recipe.loss} block", disable=hidden):
-            row: dict[str, Any] = {"step": step} | self.step(step, share(real(step)), share(negatives(step)))
+            row: dict[str, Any] = {"step": step} | self.step(step, real(step), negatives(step))
             stopped_by = self._strays(row)
             checked = (step + 1) % recipe.check_every == 0 or step + 1 == last
             if stopped_by is None and checked:
-                row |= {"held_out": self._held_out_loss(training.velocity, held_out), "held_out_at_start": baseline}
+                row |= {"held_out": self.held_out_loss(training.velocity, held_out), "held_out_at_start": baseline}
                 if not row["held_out"] <= baseline * (1 + recipe.held_out_slack):
                     stopped_by = (
                         f"the held-out SFT loss is {row['held_out']:.4f}, more than {recipe.held_out_slack:.0%} above "
@@ -161,7 +194,7 @@ class Loop:
         """One update; what happened in it, for the log."""
         recipe, mean = self.recipe, self.training.processes.mean
         rate = recipe.learning_rate_share * self.sft.learning_rate * min(1.0, (step + 1) / recipe.warmup_steps)
-        errors, sft = self.errors(real, negative)
+        errors, sft = self.errors(step, real, negative)
         loss = LOSSES[recipe.loss](errors, self.beta).mean()
         total = recipe.sft_weight * sft + recipe.ndpo_weight * loss
         norm = self.training.step(total, rate, self.sft.gradient_clip)
@@ -176,22 +209,24 @@ class Loop:
             "gradient": norm,
         }
 
-    def errors(self, real: FlowBatch, negative: FlowBatch) -> tuple[Errors, Tensor]:
+    def errors(self, step: int, real: FlowBatch, negative: FlowBatch) -> tuple[Errors, Tensor]:
         """Errors of model and reference on both batches, at the same noise, and the SFT loss of the real one."""
-        training, weights = self.training, self.training.weights
-        assert negative.mask is not None
-        mask = negative.mask * weights
-        with torch.no_grad():
-            frozen = predict(self.reference, negative)
-            negative_reference = masked_error(frozen, negative.target, mask)
-            needed = self.recipe.loss in USES_POSITIVE_REFERENCE
-            positive_reference = flow_errors(predict(self.reference, real), real, weights) if needed else None
+        training, weights, reference = self.training, self.training.weights, self.reference
+        frozen = positive_reference = None
+        if isinstance(reference, Tensor):
+            negative_reference = reference[step]
+        else:
+            with torch.no_grad():
+                frozen = predict(reference, negative)
+                negative_reference = _negative_errors(frozen, negative, weights)
+                if self.recipe.loss in USES_POSITIVE_REFERENCE:
+                    positive_reference = flow_errors(predict(reference, real), real, weights)
         positive = flow_errors(predict(training.velocity, real), real, weights)
         predicted = predict(training.velocity, negative)
-        policy = masked_error(predicted, negative.target, mask)
+        policy = _negative_errors(predicted, negative, weights)
         mirrored = policy
-        if self.recipe.loss in USES_MIRROR:
-            mirrored = masked_error(2 * frozen - predicted, negative.target, mask)
+        if frozen is not None and self.recipe.loss in USES_MIRROR:
+            mirrored = _negative_errors(2 * frozen - predicted, negative, weights)
         # A comparison with real clips takes as many of them as there are negatives.
         pairs = torch.arange(len(policy)) % len(positive)
         errors = Errors(
@@ -205,7 +240,8 @@ class Loop:
         return errors, positive.mean()
 
     @torch.no_grad()
-    def _held_out_loss(self, velocity: nn.Module, held_out: list[FlowBatch]) -> float:
+    def held_out_loss(self, velocity: nn.Module, held_out: list[FlowBatch]) -> float:
+        """The SFT loss of `velocity` on batches that are never trained on."""
         weights = self.training.weights
         losses = [flow_errors(predict(velocity, batch), batch, weights).mean() for batch in held_out]
         return float(self.training.processes.mean(torch.stack(losses).mean()))

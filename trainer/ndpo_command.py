@@ -10,8 +10,9 @@ from engine.model.nano import NanoModel
 from engine.variants import find_variant
 from trainer.arguments import positive_int, seed
 from trainer.labels import nano_negatives, read_labels
-from trainer.ndpo import Block, train
+from trainer.ndpo import REFERENCES, Block, train
 from trainer.ndpo_loss import LOSSES
+from trainer.processes import REPORTS
 from trainer.recipes import RECIPES, NDPORecipe
 
 
@@ -30,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     budget = f"how far to forget, 0.05 to 1; default: {default.forget_budget}"
     parser.add_argument("--budget", type=float, default=default.forget_budget, help=budget)
     parser.add_argument("--loss", choices=sorted(LOSSES), default=default.loss, help=f"default: {default.loss}")
+    parser.add_argument("--reference", choices=REFERENCES, default=default.reference, help="the frozen model's errors")
+    parser.add_argument("--lora", type=positive_int, default=None, metavar="RANK", help="default: all weights")
+    parser.add_argument("--report", choices=REPORTS, default=None, help="a tracker to tell besides loss.jsonl")
     parser.add_argument("--any-checkpoint", action="store_true", help="take clips that another checkpoint made, too")
     parser.add_argument("--seed", type=seed, default=default.seed)
 
@@ -45,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         loss=args.loss,
         negatives=args.negatives,
         seed=args.seed,
+        reference=args.reference,
+        lora_rank=args.lora or 0,
     )
     records = read_labels(args.labels, args.issue)
     folder = find_variant(args.model).folder
@@ -53,7 +59,16 @@ def run(args: argparse.Namespace) -> int:
     for note in notes:
         print(note, file=sys.stderr)
     sft = RECIPES[args.recipe]()
-    block = train(recipe, sft, model, negatives, corpus_folder=args.corpus, run=args.folder, features=args.features)
+    block = train(
+        recipe,
+        sft,
+        model,
+        negatives,
+        corpus_folder=args.corpus,
+        run=args.folder,
+        features=args.features,
+        report=args.report,
+    )
     return report(block)
 
 

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from engine.errors import UserError
-from engine.inputs import file_sha256
 from engine.media.audio import SAMPLE_RATE_HZ, is_silent, read_audio
 from engine.media.film import filled, read_film
 from engine.model.nano import NanoModel
@@ -73,13 +72,14 @@ class Talk:
 
 def read_talk(path: Path, model: NanoModel) -> Talk:
     """The face and the voice in the video `path`. Raises UserError where it is too short, silent, or shows no face."""
-    film, _ = read_film(path, max_s=MOST_S)
-    wave = read_audio(path, max_s=MOST_S)
-    seconds = min(film.duration_s, len(wave) / SAMPLE_RATE_HZ)
-    if seconds < LEAST_S:
-        raise UserError(f"{path.name} lasts {seconds:.1f} s; give at least {LEAST_S:g} s of somebody talking.", "video")
+    wave = read_audio(path, field="video", max_s=MOST_S)
+    heard_s = len(wave) / SAMPLE_RATE_HZ
+    if heard_s < LEAST_S:
+        raise UserError(f"{path.name} lasts {heard_s:.1f} s; give at least {LEAST_S:g} s of somebody talking.", "video")
     if is_silent(wave):
         raise UserError(f"{path.name} is silent; give a video in which somebody talks.", "video")
+    film, _ = read_film(path, max_s=MOST_S)
+    seconds = min(film.duration_s, heard_s)
     shown = float(np.mean([points is not None for points in film.landmarks_px]))
     if shown < _SHOWN_SHARE:
         raise UserError(
@@ -136,21 +136,16 @@ class TalkBatches:
         )
 
 
-def personalise(video: Path, start: NanoModel, run: Path, *, steps: int, seed: int) -> tuple[Path, float, float]:
-    """Train on `video`, or go on; the model's folder, and the held-out loss before and after.
-
-    Raises UserError for a video that cannot be learned from.
-    """
-    talk = read_talk(video, start)
+def personalise(talk: Talk, start: NanoModel, run: Path, *, steps: int, seed: int) -> tuple[Path, float, float]:
+    """Train on `talk`, or go on; the model's folder, and the held-out loss before and after."""
     recipe = personal_recipe(steps, seed)
     writable_folder(run)
     claim(
         run,
         {
             "recipe": recipe.as_dict(),
-            "video_sha256": file_sha256(video),
             "start_sha256": start.checkpoint_sha256,
-            "landmarks_sha256": hashlib.sha256(talk.landmarks_px.tobytes()).hexdigest(),
+            "talk_sha256": hashlib.sha256(talk.landmarks_px.tobytes()).hexdigest(),
         },
     )
     cut = round(talk.frames * (1 - HELD_OUT_SHARE))

@@ -7,7 +7,7 @@ from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.variants import find_variant
 from trainer.arguments import positive_int, seed
-from trainer.personalise import personalise
+from trainer.personalise import personalise, read_talk
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(f"{variant.title} is not personalised; --model takes nano, or a folder of one.", "model")
     start = NanoModel.load(variant.folder)
     folder = args.folder or Path("runs", args.video.stem)
-    model, before, after = personalise(args.video, start, folder, steps=args.steps, seed=args.seed)
+    model, before, after = personalise(read_talk(args.video, start), start, folder, steps=args.steps, seed=args.seed)
     print(f"Loss on the video's last fifth, which was not learned from: {before:.4f} before, {after:.4f} after.")
     if after >= before:
         print("It did not get better: the video may be too short, or too unlike what nano can move.")

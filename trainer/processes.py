@@ -20,12 +20,15 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from engine.errors import UserError
 from trainer.flow import FlowBatch
 
+REPORTS = ("tensorboard", "wandb")
+"""Trackers that can be told."""
+
 
 class Processes:
     """`count` of them, of which this is `number`; the `is_first` one writes files."""
 
     def __init__(self, report: str | None = None, folder: Path | None = None) -> None:
-        """`report` is a tracker that accelerate knows (tensorboard, wandb), which writes into `folder`.
+        """`report` is one of REPORTS, which writes into `folder`.
 
         Raises UserError for a precision that cannot be trained in, or a tracker that is not installed.
         """
@@ -61,10 +64,11 @@ class Processes:
         """`velocity` on this process's device, its gradients or its weights shared with the others."""
         velocity.to(self.device)
         if not self.sharded:
-            prepared: nn.Module = self._accelerator.prepare_model(velocity)
+            prepared: Any = self._accelerator.prepare_model(velocity)
             if self.count > 1:
                 # Nothing in a forward changes a buffer.
                 prepared.broadcast_buffers = False
+            assert isinstance(prepared, nn.Module)
             return prepared
         half = self._accelerator.mixed_precision == "bf16"
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32)

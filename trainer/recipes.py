@@ -122,7 +122,8 @@ class NDPORecipe:
 
     The learning rate is `learning_rate_share` (0.1 to 0.3) of the SFT recipe's, `negatives` how many of them a step
     takes beside its real batch. `loss` is a name in `trainer.ndpo_loss.LOSSES`; `reference` says where the frozen
-    model's errors come from: a copy of it, or computed before the block begins. A block stops where the running mean of
+    model's errors come from: a "copy" of it, the trained one with its LoRA off ("lora-off", of rank `lora_rank`), or
+    "precomputed" before the block begins. A block stops where the running mean of
     D/s exceeds twice the budget, or the held-out SFT loss rises by more than `held_out_slack`.
     """
 
@@ -139,6 +140,7 @@ class NDPORecipe:
     check_every: int = 25
     seed: int = 0
     reference: str = "copy"
+    lora_rank: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For the model's own folder."""

@@ -121,7 +121,9 @@ class ReleasedBatches:
             self._clip(group, str(tasks[index]), step, index) for index in range(number * size, (number + 1) * size)
         ]
         return FlowBatch(
-            *(torch.cat([getattr(row, name) for row in rows]) for name in ("x0", "eps", "sigma")),
+            torch.cat([row.x0 for row in rows]),
+            torch.cat([row.eps for row in rows]),
+            torch.cat([row.sigma for row in rows]),
             {name: torch.cat([row.conditions[name] for row in rows]) for name in rows[0].conditions},
         )
 

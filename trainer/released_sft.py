@@ -3,6 +3,7 @@
 All weights, or LoRA beside frozen ones; on one device or several (`trainer.processes`).
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from torch import Tensor
 from engine.errors import UserError
 from engine.inputs import file_sha256
 from engine.model.checkpoints import ReleasedTransformer, load_transformer
-from engine.variants import TRANSFORMER_WEIGHTS, Variant
+from engine.model.layout import BASE
+from engine.pixel_animator import attention_heads
+from engine.variants import SPEECH_ENCODERS, TRANSFORMER_WEIGHTS, Variant
 from trainer.arguments import writable_folder
 from trainer.checkpoint import claim
 from trainer.lora import add_lora, lora_only, merged
@@ -73,13 +76,17 @@ def train_released(asked: ReleasedTraining, recipe: SFTRecipe, *, stop_after: in
 
 
 def _trainee(asked: ReleasedTraining, name: ReleasedTransformer) -> Trainee:
-    transformer = load_transformer(asked.variant.folder / TRANSFORMER_WEIGHTS, name)
+    original = asked.variant.folder
+    speech = json.loads((original / SPEECH_ENCODERS[name] / "config.json").read_text())
+    heads = attention_heads(original / BASE / "config.json")
+    transformer = load_transformer(
+        original / TRANSFORMER_WEIGHTS, name, heads=heads, audio_dim=int(speech["hidden_size"])
+    )
     transformer.requires_grad_(True)
     if asked.checkpointing:
         transformer.enable_gradient_checkpointing()
     if asked.lora:
         add_lora(transformer, asked.lora)
-    original = asked.variant.folder
 
     def write(state: dict[str, Tensor], folder: Path, note: dict[str, Any]) -> None:
         write_released(merged(state), original, folder)

@@ -8,11 +8,11 @@ from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.variants import find_variant
 from trainer.arguments import positive_int, seed
+from trainer.processes import REPORTS
 from trainer.recipes import RECIPES, released_soup
 from trainer.sft import train
 
 RELEASED = "released-soup"
-REPORTS = ("tensorboard", "wandb")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -146,6 +146,29 @@ def test_every_loss_runs(loss, model, negatives, corpus, tmp_path):
     assert all(np.isfinite(row["ndpo"]) for row in rows(tmp_path / "run"))
 
 
+@pytest.mark.parametrize("how", [{"reference": "precomputed"}, {"reference": "lora-off", "lora_rank": 2}])
+def test_the_reference_may_be_computed_before_or_be_the_model_without_its_lora(how, model, negatives, corpus, tmp_path):
+    lora = {"lora_rank": how.get("lora_rank", 0)}
+    train(replace(TINY_BLOCK, **lora), TINY, model, negatives, corpus, tmp_path / "copy")
+    block = train(replace(TINY_BLOCK, **how), TINY, model, negatives, corpus, tmp_path / "other")
+    for one, other in zip(losses(tmp_path / "copy"), losses(tmp_path / "other"), strict=True):
+        assert one == pytest.approx(other, rel=1e-5, abs=5e-6)
+    assert set(NanoModel.load(block.model).state_dict()) == set(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"reference": "precomputed", "loss": "nft"}, "velocity"),
+        ({"reference": "lora-off"}, "rank"),
+        ({"reference": "memory"}, "memory"),
+    ],
+)
+def test_a_reference_that_cannot_be_is_refused(how, words, model, negatives, corpus, tmp_path):  # noqa: PLR0917 (fixtures)
+    with pytest.raises(UserError, match=words):
+        train(replace(TINY_BLOCK, **how), TINY, model, negatives, corpus, tmp_path / "run")
+
+
 def test_nothing_to_learn_from_is_said(model, corpus, tmp_path):
     with pytest.raises(UserError, match="no negatives"):
         train(TINY_BLOCK, TINY, model, [], corpus, tmp_path / "run")

@@ -1,23 +1,31 @@
 """SFT of the released geometry from shards: what a batch tells, and a tiny run from a folder to a folder."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from engine.errors import UserError
+from engine.pixel_animator import PixelAnimator
 from engine.sampling.tasks import to_video_frames
+from engine.variants import TRANSFORMER_WEIGHTS, find_variant
+from tests.released_layout import AUDIO_WIDTH, IMAGE_WIDTH, TEXT_WIDTH, write_released_model
 from trainer.flow import flow_loss, predict
 from trainer.recipes import released_soup
 from trainer.released import MAX_LATENT_FRAMES, TEXT_TOKENS, ReleasedBatches, ReleasedVelocity, possible
+from trainer.released_sft import LORA_FILE, ReleasedTraining, train_released
 from trainer.shards import Shards, write_manifest, write_shard
 from trainer.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, TEXT_TO_VIDEO
 
+PARITY = Path(os.environ.get("ECHOMIMIC_PARITY") or Path(__file__).parents[1] / "parity" / "data")
 T, SIDE, WIDTH = 3, 4, 12
 FRAMES = to_video_frames(T)
 
 
-def features(seed: int) -> dict[str, dict[str, torch.Tensor]]:
+def features(seed: int, text: int = 24, image: int = 20, audio: int = 16) -> dict[str, dict[str, torch.Tensor]]:
     random = torch.Generator().manual_seed(seed)
 
     def noise(*shape: int) -> torch.Tensor:
@@ -29,25 +37,29 @@ def features(seed: int) -> dict[str, dict[str, torch.Tensor]]:
         "latents": {"latents": noise(16, T, SIDE, SIDE)},
         "i2v": {"masked_latents": noise(16, T, SIDE, SIDE)},
         "lip": {"masked_latents": noise(16, T, SIDE, SIDE), "generate": generate},
-        "text": {"text": noise(5, 24)},
-        "image": {"image": noise(7, 20), "face_mask": torch.ones(SIDE * SIDE // 4)},
-        "audio": {"audio": noise(2 * FRAMES, 16)},
+        "text": {"text": noise(5, text)},
+        "image": {"image": noise(7, image), "face_mask": torch.ones(SIDE * SIDE // 4)},
+        "audio": {"audio": noise(2 * FRAMES, audio)},
     }
 
 
-@pytest.fixture
-def shards(tmp_path) -> Shards:
-    clips = {f"{number:04d}": features(number) for number in range(3)}
+def write_shards(folder: Path, **widths: int) -> Shards:
+    clips = {f"{number:04d}": features(number, **widths) for number in range(3)}
     groups = {
-        group: [write_shard(tmp_path, group, 0, [(key, clip[group]) for key, clip in clips.items()])]
+        group: [write_shard(folder, group, 0, [(key, clip[group]) for key, clip in clips.items()])]
         for group in features(0)
     }
     rows = [
         {"key": key, "id": key, "status": "accepted", "frames": FRAMES, "height_px": 32, "width_px": 32}
         for key in clips
     ]
-    write_manifest(tmp_path, rows, groups, {})
-    return Shards(tmp_path)
+    write_manifest(folder, rows, groups, {})
+    return Shards(folder)
+
+
+@pytest.fixture
+def shards(tmp_path) -> Shards:
+    return write_shards(tmp_path)
 
 
 def only(task: str):
@@ -97,6 +109,22 @@ def test_the_transformer_takes_what_a_batch_holds(shards):
     loss = flow_loss(predict(ReleasedVelocity(model), batch), batch, torch.ones(()))
     loss.backward()
     assert torch.isfinite(loss) and model.proj_out.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("lora", [0, 2])
+def test_a_run_goes_from_a_released_folder_to_one_that_loads(lora, tmp_path):
+    folder = write_released_model(tmp_path / "preview", "preview", PARITY)
+    write_shards(tmp_path / "data", text=TEXT_WIDTH, image=IMAGE_WIDTH, audio=AUDIO_WIDTH)
+    asked = ReleasedTraining(
+        find_variant(str(folder)), tmp_path / "data", tmp_path / "run", batch=2, lora=lora, checkpointing=True
+    )
+    made = train_released(asked, replace(released_soup((1, 1, 1)), warmup_steps=1))
+    before, after = (load_file(model / TRANSFORMER_WEIGHTS) for model in (folder, made))
+    assert {name: tensor.shape for name, tensor in before.items()} == {n: t.shape for n, t in after.items()}
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    assert changed and (not lora or all(name.startswith("blocks.") for name in changed))
+    assert (made / LORA_FILE).exists() == bool(lora)
+    PixelAnimator(made, "preview", torch.float32, torch.device("cpu"))
 
 
 def test_shards_without_a_clip_are_refused(tmp_path):

@@ -1,10 +1,9 @@
 """Two processes that share a training reach the losses of one, with DDP and with FSDP2, and go on after each other."""
 
 import pytest
-import torch
 
-from trainer import sft
 from trainer.prove import sharing, worker
+from trainer.prove.kills import killed_as_whole
 
 STEPS = 4
 
@@ -16,16 +15,20 @@ def place(tmp_path_factory):
 
 @pytest.mark.parametrize(("kind", "way"), [("sft", "ddp"), ("ndpo", "fsdp2")])
 def test_two_processes_reach_the_losses_of_one(kind, way, place):
-    torch.set_num_threads(1)
-    worker.train(place, place / f"{kind}-one", kind, STEPS)
+    worker.start(place, place / f"{kind}-one", kind, STEPS).join()
     shared = sharing.by_two(place, place / f"{kind}-two", kind, way, STEPS)
     assert shared == pytest.approx(sharing.losses(place / f"{kind}-one"), abs=sharing.TOLERANCE)
 
 
-def test_what_two_processes_began_one_goes_on_with(place, monkeypatch):
-    """Uses the run of the test above, begun by two."""
-    monkeypatch.setattr(sft, "CHECKPOINT_EVERY", 3)
+def test_what_two_processes_began_one_goes_on_with(place):
+    """Goes on with the run of the test above."""
     run = place / "sft-two"
-    worker.train(place, run, "sft", STEPS + 2)
-    worker.train(place, place / "sft-whole", "sft", STEPS + 2)
+    worker.start(place, run, "sft", STEPS + 2).join()
+    worker.start(place, place / "sft-whole", "sft", STEPS + 2).join()
     assert sharing.losses(run) == pytest.approx(sharing.losses(place / "sft-whole"), abs=sharing.TOLERANCE)
+
+
+@pytest.mark.parametrize("kind", worker.KINDS)
+def test_a_training_that_is_killed_twice_ends_as_one_that_was_not(kind, place):
+    same, moments = killed_as_whole(place, kind, kills=2, seed=1)
+    assert same and moments > 0

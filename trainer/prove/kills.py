@@ -1,22 +1,18 @@
 """kill -9 at random moments: a training that was killed ends with the very weights of one that was not."""
 
 import random
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from safetensors.torch import load_file
 from torch import equal
 
-from trainer.prove.worker import KINDS, prepare
+from trainer.prove.worker import KINDS, prepare, start
 
 KILLS = 10
-
-
-def _start(place: Path, run: Path, kind: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "trainer.prove.worker", str(place), str(run), kind]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+PAUSE_S = 0.3
+"""A kill comes so long at the most after a step was logged: in the middle of steps, of logs and of checkpoints."""
 
 
 def _rows(run: Path) -> int:
@@ -24,24 +20,28 @@ def _rows(run: Path) -> int:
     return len(log.read_bytes().splitlines()) if log.exists() else 0
 
 
+def _finish(process: BaseProcess) -> None:
+    process.join()
+    if process.exitcode != 0:
+        raise RuntimeError(f"a training that was left alone ended with {process.exitcode}")
+
+
 def killed_as_whole(place: Path, kind: str, kills: int, seed: int) -> tuple[bool, int]:
     """Whether the weights are equal bit for bit, and at how many different numbers of logged steps it was killed."""
     whole, killed = place / f"{kind}-whole", place / f"{kind}-killed"
-    if _start(place, whole, kind).wait() != 0:
-        raise RuntimeError(f"the {kind} that was left alone failed")
+    _finish(start(place, whole, kind))
     draw = random.Random(seed)
     moments = set()
     for _ in range(kills):
-        process, seen = _start(place, killed, kind), _rows(killed)
-        # From the moment it works again; a process that is still importing has nothing to lose.
-        while process.poll() is None and _rows(killed) <= seen:
+        process, seen = start(place, killed, kind), _rows(killed)
+        # From the moment it works again; a process that is still beginning has nothing to lose.
+        while process.is_alive() and _rows(killed) == seen:
             time.sleep(0.002)
-        time.sleep(draw.uniform(0.0, 0.25))
+        time.sleep(draw.uniform(0.0, PAUSE_S))
         process.kill()
-        process.wait()
+        process.join()
         moments.add(_rows(killed))
-    if _start(place, killed, kind).wait() != 0:
-        raise RuntimeError(f"the {kind} that was killed did not go on")
+    _finish(start(place, killed, kind))
     files = [sorted((run / "model").rglob("*.safetensors")) for run in (whole, killed)]
     same = all(
         equal(tensor, load_file(other)[name])

@@ -3,14 +3,11 @@
 Both processes are started as `accelerate launch` starts them, on the CPU, where they speak over gloo.
 """
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 from trainer.checkpoint import read_rows
-from trainer.prove.worker import KINDS, prepare, train
+from trainer.prove.worker import KINDS, prepare, start
 
 STEPS = 50
 TOLERANCE = 1e-5
@@ -22,7 +19,7 @@ def environment(way: str, number: int, count: int, port: int) -> dict[str, str]:
     shared = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"} if way == "fsdp2" else {}
     place = {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count)}
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return os.environ | shared | place | meeting | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    return shared | place | meeting | {"ACCELERATE_USE_CPU": "true"}
 
 
 def free_port() -> int:
@@ -35,14 +32,11 @@ def free_port() -> int:
 def by_two(place: Path, run: Path, kind: str, way: str, steps: int) -> list[float]:
     """The losses of the training `kind` as two processes log them. Raises RuntimeError where one fails."""
     port = free_port()
-    command = [sys.executable, "-m", "trainer.prove.worker", str(place), str(run), kind, str(steps)]
-    running = [
-        subprocess.Popen(command, env=environment(way, number, 2, port), stderr=subprocess.PIPE, text=True)
-        for number in range(2)
-    ]
-    errors = [process.communicate()[1] for process in running]
-    if any(process.returncode for process in running):
-        raise RuntimeError("\n".join(errors))
+    running = [start(place, run, kind, steps, environment(way, number, 2, port)) for number in range(2)]
+    for process in running:
+        process.join()
+    if any(process.exitcode for process in running):
+        raise RuntimeError(f"two processes ended with {[process.exitcode for process in running]}")
     return losses(run)
 
 
@@ -56,7 +50,8 @@ def prove(folder: Path) -> list[tuple[str, str, bool]]:
     place = prepare(folder / "sharing")
     rows = []
     for kind in KINDS:
-        train(place, place / f"{kind}-one", kind, STEPS)
+        alone_run = start(place, place / f"{kind}-one", kind, STEPS)
+        alone_run.join()
         alone = losses(place / f"{kind}-one")
         for way in WAYS:
             shared = by_two(place, place / f"{kind}-{way}", kind, way, STEPS)

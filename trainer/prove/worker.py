@@ -1,13 +1,14 @@
-"""`python -m trainer.prove.worker PLACE RUN KIND [STEPS]`: one tiny training, to be killed or to share with others.
+"""One tiny training in a process of its own, to be killed or to share with others. Forked: importing takes longer."""
 
-PLACE was made by `prepare`; KIND is sft, ndpo. With FSDP2 or DDP where accelerate's environment asks for it.
-"""
-
-import sys
+import multiprocessing
+import os
+from collections.abc import Mapping
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
+from accelerate.state import AcceleratorState
 
 from engine.model.nano import NanoModel
 from trainer import ndpo, sft
@@ -16,6 +17,7 @@ from trainer.clips import ClipMaker
 from trainer.prove import tiny
 
 KINDS = ("sft", "ndpo")
+CHECKPOINT_EVERY = 3
 
 
 def prepare(place: Path) -> Path:
@@ -37,10 +39,22 @@ def train(place: Path, run: Path, kind: str, steps: int | None = None) -> Path:
     return block.model
 
 
-if __name__ == "__main__":
+def start(
+    place: Path, run: Path, kind: str, steps: int | None = None, environment: Mapping[str, str] | None = None
+) -> BaseProcess:
+    """`train` in a process that is just beginning, saving every few steps, in an `environment` of its own."""
+    process = multiprocessing.get_context("fork").Process(
+        target=_work, args=(place, run, kind, steps, environment or {}), daemon=True
+    )
+    process.start()
+    return process
+
+
+def _work(place: Path, run: Path, kind: str, steps: int | None, environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)
+    AcceleratorState._reset_state(reset_partial_state=True)
     torch.set_num_threads(1)
-    sft.CHECKPOINT_EVERY = 3
+    sft.CHECKPOINT_EVERY = CHECKPOINT_EVERY
     # A real training's pool of faces takes seconds to draw.
-    sft.ClipMaker = ndpo.ClipMaker = partial(ClipMaker, faces=64)  # type: ignore[misc,assignment]
-    limit = int(sys.argv[4]) if len(sys.argv) > 4 else None
-    train(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], limit)
+    sft.ClipMaker = ndpo.ClipMaker = partial(ClipMaker, faces=8)  # type: ignore[misc,assignment]
+    train(place, run, kind, steps)
