@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from engine.errors import UserError
+from engine.media.drift import sharpness
 from engine.media.face import detect_faces, face_box, track_face
 from engine.media.film import filled
 from engine.media.lip_region import lip_box
@@ -56,6 +57,7 @@ def _faces(row: Row, workshop: Workshop) -> Row:
     others: list[float] = []
     light: list[tuple[float, float]] = []
     hashes: list[np.ndarray] = []
+    pictures: list[float] = []
     current: np.ndarray | None = None
 
     def frames() -> Iterator[np.ndarray]:
@@ -65,6 +67,7 @@ def _faces(row: Row, workshop: Workshop) -> Row:
                 areas = [_area(face.landmarks_px) for face in detect_faces(current, small_too=False)]
                 others.append(areas[1] / areas[0] if len(areas) > 1 else 0.0)
                 hashes.append(picture_bits(current))
+                pictures.append(sharpness(current))
             yield current
 
     tracked = []
@@ -74,6 +77,8 @@ def _faces(row: Row, workshop: Workshop) -> Row:
             light.append(_face_light(current, landmarks_px))
     coverage = sum(points is not None for points in tracked) / len(tracked)
     if coverage < settings.min_coverage:
+        if (picture := float(np.median(pictures))) < settings.min_sharpness:  # why no face is found
+            raise Rejected("blurred", f"No face is found, and the picture's sharpness is {picture:.1f}.")
         least, reason = settings.min_coverage, "no face" if coverage == 0 else "face lost"
         raise Rejected(reason, f"A face in {coverage:.0%} of the frames; at least {least:.0%} is wanted.")
     if sum(other > settings.max_second_face for other in others) >= SECOND_FACE_LOOKS:
@@ -93,11 +98,11 @@ def _faces(row: Row, workshop: Workshop) -> Row:
             lip_boxes=np.array([lip_box(points, shape) for points in landmarks_px], np.float32),
             face_box=np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)]).astype(np.float32),
         )
-    sharpness, luma = np.median(light, axis=0) if light else (0.0, 0.0)
+    sharp, luma = np.median(light, axis=0) if light else (0.0, 0.0)
     return {
         "face_coverage": round(coverage, 4),
         "face_height": round(height, 4),
-        "sharpness": round(float(sharpness), 2),
+        "sharpness": round(float(sharp), 2),
         "luma": round(float(luma), 2),
         "picture_hash": majority(hashes),
         "faces_file": str(place.relative_to(workshop.folder)),
@@ -117,12 +122,12 @@ def load_faces(row: Row, workshop: Workshop) -> dict[str, np.ndarray]:
 def _light(row: Row, workshop: Workshop) -> Row:
     """Whether the face is lit and sharp."""
     darkest, brightest = workshop.settings.luma
-    luma, sharpness, least = row["luma"], row["sharpness"], workshop.settings.min_sharpness
+    luma, sharp, least = row["luma"], row["sharpness"], workshop.settings.min_sharpness
     if not darkest <= luma <= brightest:
         reason = "dark" if luma < darkest else "overexposed"
         raise Rejected(reason, f"The face's mean luma is {luma:.0f}; {darkest:g} to {brightest:g} is wanted.")
-    if sharpness < least:
-        raise Rejected("blurred", f"Sharpness {sharpness:.1f}; at least {least:g} is wanted.")
+    if sharp < least:
+        raise Rejected("blurred", f"The face's sharpness is {sharp:.1f}; at least {least:g} is wanted.")
     return {}
 
 
@@ -183,7 +188,7 @@ CLIP_STAGES = (
     Stage("length", 1, _length, ("min_frames",)),
     Stage("speech", 1, _speech, ("min_speech",)),
     OVERLAY_STAGE,
-    Stage("faces", 1, _faces, ("min_coverage", "max_second_face", "min_face")),
+    Stage("faces", 1, _faces, ("min_sharpness", "min_coverage", "max_second_face", "min_face")),
     Stage("light", 1, _light, ("min_sharpness", "luma")),
     Stage("sync", 1, _sync, ("sync", "syncnet", "max_lag_frames", "min_lip_r", "min_sync_confidence")),
     SOUND_STAGE,

@@ -122,12 +122,8 @@ def _checked(asked: Preparation, videos: list[Row], captions: dict[str, str]) ->
 
 
 def _through(workers: Workers, stages: Sequence[Stage], rows: list[Row], workshop: Workshop, name: str) -> list[Row]:
-    work = partial(_work, stages=tuple(stages), workshop=workshop)
+    work = partial(work_on, stages=tuple(stages), workshop=workshop)
     return sorted(_shown(workers.do(work, rows), len(rows), name), key=lambda row: row["id"])
-
-
-def _work(row: Row, stages: tuple[Stage, ...], workshop: Workshop) -> Row:
-    return work_on(stages, row, workshop)
 
 
 def _features(asked: Preparation, variant: Variant, rows: list[Row]) -> dict[str, list[Index]]:

@@ -8,11 +8,13 @@ flite and festival (Debian).
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import cv2
 import numpy as np
 import soundfile
+from scipy.signal import fftconvolve
 
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.video import VideoWriter, probe, read_video_frames
@@ -80,7 +82,8 @@ def _base(session: Session, folder: Path, seed: int, number: int) -> _Base:
     path = folder / f"{number:02d}.mp4"
     voice = path.with_suffix(".wav")
     if not path.exists():
-        soundfile.write(voice, _voice(seed, number), SAMPLE_RATE_HZ, subtype="PCM_16")
+        earlier = [read_audio(folder / f"{before:02d}.wav") for before in range(number)]
+        soundfile.write(voice, _voice(seed, number, earlier), SAMPLE_RATE_HZ, subtype="PCM_16")
         portraits = sorted(EXAMPLES.glob("*.jpg"))
         values = {
             "task": "talking-head",
@@ -93,14 +96,27 @@ def _base(session: Session, folder: Path, seed: int, number: int) -> _Base:
     return _Base(list(read_video_frames(path)), read_audio(voice))
 
 
-def _voice(seed: int, number: int) -> np.ndarray:
-    """The bundled recordings on every portrait first, then one synthetic voice after another; float32 [n] at 16 kHz."""
+def _voice(seed: int, number: int, earlier: list[np.ndarray]) -> np.ndarray:
+    """The bundled recordings on every portrait first, then synthetic voices in turn; float32 [n] at 16 kHz.
+
+    A sentence that a voice has said in `earlier` is passed over: the engines draw from a limited number.
+    """
     recorded, portraits = sorted(EXAMPLES.glob("*.wav")), len(list(EXAMPLES.glob("*.jpg")))
     if number < len(recorded) * portraits:
         return read_audio(recorded[number // portraits])
-    wave = make_track(seed + 100, _VOICES[number % len(_VOICES)], number).wave
-    start = int(np.flatnonzero(np.abs(wave) > 0.02)[0]) - SAMPLE_RATE_HZ // 5
-    return wave[max(0, start) :][: round(VIDEO_S * SAMPLE_RATE_HZ)]
+    for index in count(number, 1000):
+        wave = make_track(seed + 100, _VOICES[number % len(_VOICES)], index).wave
+        start = int(np.flatnonzero(np.abs(wave) > 0.02)[0]) - SAMPLE_RATE_HZ // 5
+        wave = wave[max(0, start) :][: round(VIDEO_S * SAMPLE_RATE_HZ)]
+        if not any(_repeats(wave, before) for before in earlier):
+            return wave
+    raise AssertionError
+
+
+def _repeats(wave: np.ndarray, before: np.ndarray) -> bool:
+    """Whether a good part of a sound is in another, moved by any time."""
+    common = np.abs(fftconvolve(wave, before[::-1])).max()
+    return bool(common > 0.4 * np.sqrt(np.sum(wave**2) * np.sum(before**2)))
 
 
 def _write(path: Path, make: Callable[[], _Base], fps: int = FPS) -> None:

@@ -68,7 +68,7 @@ def key_of(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
-def work_on(stages: Sequence[Stage], row: Row, workshop: Workshop) -> Row:
+def work_on(row: Row, stages: Sequence[Stage], workshop: Workshop) -> Row:
     """`row` behind all `stages`, or behind the first that rejected it.
 
     Adds `status` ("accepted" or "rejected"), `stage`, `reason` and `detail` (empty where accepted) and `stamp`. A file

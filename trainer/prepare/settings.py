@@ -30,7 +30,7 @@ class PrepareSettings(BaseModel):
     min_face: float = Field(0.1, ge=0, le=1, description="least height of the face over the picture's")
     min_coverage: float = Field(0.95, ge=0, le=1, description="least share of frames with a face")
     max_second_face: float = Field(0.2, ge=0, description="largest other face over the speaker's, by area")
-    min_sharpness: float = Field(20.0, ge=0, description="least variance of the Laplacian of the face at 256 px")
+    min_sharpness: float = Field(8.0, ge=0, description="least variance of the Laplacian of the face at 256 px")
     luma: tuple[float, float] = Field((25.0, 230.0), description="darkest and brightest mean of the face, 0 to 255")
     sync: Literal["mesh", "syncnet", "off"] = Field("mesh", description="how lips are held against the sound")
     syncnet: Path | None = Field(None, description="weights of SyncNet (syncnet_v2.model), which are not ours to give")

@@ -20,6 +20,9 @@ from trainer.prepare.files import DiskFull
 
 Work = Callable[[Any], Any]
 
+MAX_BLOCKS = 2000
+"""Pieces that Ray hands out: a job each while there are few jobs."""
+
 
 class Workers(Protocol):
     """Anything that can do jobs."""
@@ -69,7 +72,7 @@ class RayWorkers:
         """See Workers. Raises UserError where Ray is not installed or not there."""
         ray = self._started()
         rows = [{"job": json.dumps(job)} for job in jobs]
-        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        dataset = ray.data.from_items(rows, override_num_blocks=max(1, min(len(rows), MAX_BLOCKS)))
         answers = dataset.map(partial(_on_ray, work=work), num_cpus=1, num_gpus=self.gpus or None)
         for row in answers.iter_rows():
             answer = json.loads(row["answer"])
@@ -96,12 +99,9 @@ class RayWorkers:
 
 
 def _on_one_thread() -> None:
-    import cv2
-    import torch
-
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    """Before numpy's and torch's thread pools are there: a fresh process has imported neither."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
 
 
 def _on_ray(row: dict[str, str], work: Work) -> dict[str, str]:

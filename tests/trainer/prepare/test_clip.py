@@ -55,7 +55,7 @@ def test_sound_that_begins_later_than_the_pictures_is_heard_later(
     path = write_video(tmp_path / "film.mp4", numbered(50), audio=beep)
     (tmp_path / "videos").mkdir()
     with_late_sound(path, tmp_path / "videos" / "film.mp4", delay_s)
-    row = work_on(DECODE, row_of("film.mp4"), workshop) | {"start_frame": 0}
+    row = work_on(row_of("film.mp4"), DECODE, workshop) | {"start_frame": 0}
     wave = clip_voice(row | {"frames": row["video_frames"]}, workshop)
     first = int(np.flatnonzero(np.abs(wave) > 0.2)[0])
     assert first / 16_000 == pytest.approx(0.5 + delay_s, abs=0.02)
@@ -64,7 +64,7 @@ def test_sound_that_begins_later_than_the_pictures_is_heard_later(
 def test_the_voice_of_a_later_clip_is_that_part_of_the_sound(tmp_path: Path, write_video, numbered, workshop: Workshop):
     wave = (np.arange(32_000) / 40_000).astype(np.float32) * np.sin(np.arange(32_000) * 0.3).astype(np.float32)
     write_video(tmp_path / "videos" / "film.mp4", numbered(50), audio=wave)
-    row = work_on(DECODE, row_of("film.mp4"), workshop)
+    row = work_on(row_of("film.mp4"), DECODE, workshop)
     whole = clip_voice(row | {"start_frame": 0, "frames": 50}, workshop)
     part = clip_voice(row | {"start_frame": 20, "frames": 10}, workshop)
     assert np.array_equal(part, whole[20 * 640 : 30 * 640])

@@ -25,27 +25,27 @@ def two_scenes(tmp_path: Path, write_video) -> Path:
 
 
 def test_a_cut_ends_a_shot_at_its_very_frame(two_scenes: Path, workshop: Workshop):
-    row = work_on(VIDEO_STAGES, row_of("two.mp4"), workshop)
+    row = work_on(row_of("two.mp4"), VIDEO_STAGES, workshop)
     assert row["status"] == "accepted" and row["shots"] == [[0, 30], [30, 50]]
 
 
 def test_a_cut_rejects_the_video_where_that_is_asked_for(two_scenes: Path, workshop: Workshop):
     dropping = replace(workshop, settings=PrepareSettings(cuts="drop"))
-    row = work_on(VIDEO_STAGES, row_of("two.mp4"), dropping)
+    row = work_on(row_of("two.mp4"), VIDEO_STAGES, dropping)
     assert row["reason"] == "cut" and "frame 30" in row["detail"]
 
 
 def test_a_listed_moment_is_cut_out_and_its_cuts_alone_count(two_scenes: Path, workshop: Workshop):
-    row = work_on(VIDEO_STAGES, row_of("two.mp4@0", file="two.mp4", span_s=[0.4, 1.0]), workshop)
+    row = work_on(row_of("two.mp4@0", file="two.mp4", span_s=[0.4, 1.0]), VIDEO_STAGES, workshop)
     assert row["shots"] == [[10, 25]]
-    outside = work_on(VIDEO_STAGES, row_of("two.mp4@1", file="two.mp4", span_s=[3.0, 4.0]), workshop)
+    outside = work_on(row_of("two.mp4@1", file="two.mp4", span_s=[3.0, 4.0]), VIDEO_STAGES, workshop)
     assert outside["reason"] == "outside the video"
 
 
 def test_a_listed_crop_is_scaled_to_the_size_of_the_file(tmp_path: Path, write_video, workshop: Workshop):
     write_video(tmp_path / "videos" / "a.mp4", [np.zeros((640, 800, 3), np.uint8)] * 5, audio=SOUND)
     row = row_of("a.mp4", crop_px=[200, 100, 800, 1000], crop_of_height_px=1280)
-    row = work_on(VIDEO_STAGES[:1], row, workshop)
+    row = work_on(row, VIDEO_STAGES[:1], workshop)
     assert row["crop"] == pytest.approx([100 / 800, 50 / 640, 500 / 800, 550 / 640])
     assert (row["width_px"], row["height_px"]) == (400, 500)
 
@@ -56,12 +56,12 @@ def test_a_listed_crop_is_scaled_to_the_size_of_the_file(tmp_path: Path, write_v
 )
 def test_what_is_no_use_is_rejected_by_its_header(tmp_path: Path, write_video, workshop, reason, fps, side, audio):  # noqa: PLR0917 (fixtures)
     write_video(tmp_path / "videos" / "a.mp4", [np.zeros((side, side, 3), np.uint8)] * 9, fps, audio)
-    assert work_on(VIDEO_STAGES, row_of("a.mp4"), workshop)["reason"] == reason
+    assert work_on(row_of("a.mp4"), VIDEO_STAGES, workshop)["reason"] == reason
 
 
 def test_a_damaged_file_is_rejected_and_says_why(two_scenes: Path, workshop: Workshop):
     two_scenes.write_bytes(two_scenes.read_bytes()[:-2000])
-    row = work_on(VIDEO_STAGES, row_of("two.mp4"), workshop)
+    row = work_on(row_of("two.mp4"), VIDEO_STAGES, workshop)
     assert row["reason"] == "unreadable" and "two.mp4" in row["detail"]
 
 
