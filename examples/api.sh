@@ -4,7 +4,7 @@ set -eu
 picture=$1 voice=$2 out=$3 api=${4:-http://127.0.0.1:7860}/gradio_api
 
 # Upload the files: the answer is a list of their paths on the server.
-set -- $(curl -sS --fail -F "files=@$picture" -F "files=@$voice" "$api/upload" | tr -d '[]",' )
+set -- $(curl -sS --fail -F "files=@$picture" -F "files=@$voice" "$api/upload" | tr -d '[]"' | tr ',' ' ')
 file='"meta": {"_type": "gradio.FileData"}'
 asked="{\"image\": {\"path\": \"$1\", $file}, \"audio\": {\"path\": \"$2\", $file}, \"sampling_steps\": 6}"
 

@@ -16,7 +16,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
+from mcp.client.streamable_http import streamable_http_client
 
 import app
 from engine.media.video import probe
@@ -155,7 +155,7 @@ def test_a_task_beyond_the_model_says_which_model_can(address: str, voice: Path)
 def test_the_tasks_are_mcp_tools_with_typed_parameters(address: str):
     async def tools() -> dict[str, dict]:
         async with (
-            streamablehttp_client(f"{address}gradio_api/mcp/") as (receive, send, _),
+            streamable_http_client(f"{address}gradio_api/mcp/") as (receive, send, _),
             ClientSession(receive, send) as session,
         ):
             await session.initialize()
