@@ -87,9 +87,8 @@ def agreement_of(database: Database, batch_id: int, reader: str, issues: dict[st
         wanted = ItemRow.open & ItemRow.gold.is_(None)
         counts = select(func.count(), func.count().filter(wanted)).where(ItemRow.batch_id == batch_id)
         items, left = session.execute(counts).one()
-        gold = dict(
-            session.execute(select(ItemRow.id, ItemRow.gold).where(ItemRow.batch_id == batch_id, _IS_GOLD)).all()
-        )
+        known_answers = select(ItemRow.id, ItemRow.gold).where(ItemRow.batch_id == batch_id, _IS_GOLD)
+        gold: dict[int, Any] = {item_id: answer for item_id, answer in session.execute(known_answers)}
         answers = _read(session, batch_id)
     known = np.isin(answers.item, answers.item[answers.by(reader)])
     mine_open = int((answers.by(reader) & answers.open & ~answers.gold).sum())

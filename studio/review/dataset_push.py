@@ -54,22 +54,26 @@ def push_dataset(
     batch_id: int | None = None,
     issue: str | None = None,
     private: bool = True,
+    endpoint: str | None = None,
 ) -> str:
-    """Push to the dataset `name` (owner/name), made if it does not exist. Returns its address; raises UserError."""
+    """Push to the dataset `name` (owner/name), made if it does not exist. Returns its address; raises UserError.
+
+    `endpoint` is another hub than huggingface.co.
+    """
     from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError, HfUriError, HFValidationError
 
     if name.count("/") != 1:
         raise UserError(f"A dataset is owner/name; got {name!r}.", "push")
-    api = HfApi(token=token or None)
+    api = HfApi(endpoint, token or None)
     with tempfile.TemporaryDirectory() as scratch:
         count = build_dataset(Path(scratch), store, clips, batch_id, issue)
         try:
             address = api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
             message = f"{count} labels"
             api.upload_folder(repo_id=name, repo_type="dataset", folder_path=scratch, commit_message=message)
-        except (HfHubHTTPError, HFValidationError, HTTPError, OSError) as error:
+        except (HfHubHTTPError, HfUriError, HFValidationError, HTTPError, OSError) as error:
             reason = str(error).strip().splitlines()[0][:200]
             raise UserError(
                 f"Hugging Face did not take the labels ({reason}); check the name and the token.", "push"

@@ -3,6 +3,7 @@
 Labelling itself is page script over plain HTTP (`studio.review.routes`); this draws its frame and the leads' forms.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ LABELLING = """<div class='em-review' tabindex='-1'>
 AGREEMENT = "<div class='em-agreement'><select></select><div class='em-body'></div></div>"
 FORMATS = ("negatives.jsonl", "preferences.csv", "label-studio.json", "label-studio.xml")
 CHANGED = "() => window.dispatchEvent(new Event('em-review-changed'))"
+LOGIN_VARIABLE = "OAUTH_CLIENT_ID"
+"""The environment variable that Spaces sets where visitors can log in with Hugging Face."""
 ALL = 0
 REVIEW_CSS_PATH = Path(__file__).parents[1] / "review.css"
 
@@ -41,6 +44,8 @@ class ReviewTab:
 
     def __init__(self, desk: ReviewDesk) -> None:
         self._desk = desk
+        if os.environ.get(LOGIN_VARIABLE):
+            gr.LoginButton(elem_id="review-login")
         with gr.Tabs(elem_id="review-tabs"):
             with gr.Tab(label("Label"), id="label"):
                 gr.HTML(

@@ -15,14 +15,14 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from studio.review.database import Database
 from studio.review.issues import read_issues
-from studio.review.rows import AnswerRow, EventRow, ItemRow
+from studio.review.rows import AnswerRow, ClipRow, EventRow, ItemRow
 from studio.review.store import ReviewStore
 from tests.studio.review.small_clips import small_clip
 
@@ -57,6 +57,7 @@ class Labeller:
     items: list[dict[str, Any]] = field(default_factory=list)
     labels: int = 0
     client: httpx.Client = field(default_factory=httpx.Client)
+    answered: threading.Event = field(default_factory=threading.Event)
 
     def label(self) -> None:
         """Say something about the clip that is shown, and send it."""
@@ -79,6 +80,7 @@ class Labeller:
         except httpx.TransportError:
             return
         said = answer.raise_for_status().json()
+        self.answered.set()
         self.acknowledged += said["kept"]
         settled = {*said["kept"], *(each["client_id"] for each in said["refused"])}
         self.unsent = [press for press in self.unsent if press["client_id"] not in settled]
@@ -96,26 +98,24 @@ def label_through_kills(url: str, folder: Path, kills: int, clips: int = 3000, s
     store = ReviewStore(Database(url), read_issues())
     batch = store.add_batch("Kills", "lead").id
     made = [small_clip(number) for number in range(clips)]
-    for clip in made:
-        store.keep_clip(clip)
+    with store.database.writing() as session:
+        session.execute(insert(ClipRow), [clip.model_dump() | {"created_s": time.time()} for clip in made])
     store.add_items(batch, [(clip.id, None) for clip in made])
     port = free_port()
     labeller = Labeller(f"http://127.0.0.1:{port}", batch, random.Random(seed + 1))
     stop = threading.Event()
     thread = threading.Thread(target=_at_a_pace, args=(labeller, stop))
-    server = start_server(folder, port, url)
-    thread.start()
-    for _ in range(kills):
-        time.sleep(chance.uniform(0.05, 1.2))
-        os.kill(server.pid, signal.SIGKILL)
-        server.wait()
-        server = start_server(folder, port, url)
-    stop.set()
-    thread.join()
-    while labeller.unsent:
-        labeller.send()
-    server.kill()
-    server.wait()
+    with Server(folder, port, url) as server:
+        thread.start()
+        for _ in range(kills):
+            labeller.answered.clear()
+            labeller.answered.wait(START_S)
+            time.sleep(chance.uniform(0.0, 1.2))
+            server.kill()
+        stop.set()
+        thread.join()
+        while labeller.unsent:
+            labeller.send()
     outcome = _look(store, labeller, kills)
     store.database.close()
     return outcome
@@ -146,17 +146,37 @@ def _look(store: ReviewStore, labeller: Labeller, kills: int) -> Outcome:
     )
 
 
-def start_server(folder: Path, port: int, url: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.studio.review.small_server", str(folder), str(port), url]
-    server = subprocess.Popen(command, cwd=ROOT)
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended by itself"
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return server
-        time.sleep(0.02)
-    raise AssertionError(f"no server in {START_S} s")
+class Server:
+    """The review tab's routes in a process that comes back when it is killed."""
+
+    def __init__(self, folder: Path, port: int, url: str) -> None:
+        command = [sys.executable, "-m", "tests.studio.review.small_server", str(folder), str(port), url]
+        self._supervisor = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self._port = port
+        self.pid = self._next_pid()
+
+    def __enter__(self) -> Self:
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                    return self
+            time.sleep(0.02)
+        raise AssertionError(f"no server in {START_S} s")
+
+    def __exit__(self, *_: object) -> None:
+        self._supervisor.kill()
+        self._supervisor.wait()
+        os.kill(self.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """Kill -9; the next one starts."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.pid = self._next_pid()
+
+    def _next_pid(self) -> int:
+        assert self._supervisor.stdout is not None
+        return int(self._supervisor.stdout.readline())
 
 
 def free_port() -> int:

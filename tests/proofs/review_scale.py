@@ -21,7 +21,7 @@ from studio.review.database import Database
 from studio.review.issues import read_issues
 from studio.review.rows import AnswerRow, ClipRow, CursorRow, EventRow, ItemRow
 from studio.review.store import ReviewStore
-from tests.proofs.review_kills import free_port, start_server
+from tests.proofs.review_kills import Server, free_port
 from tests.studio.review.small_clips import small_clip
 
 ANNOTATORS = ("ada", "ben", "cem")
@@ -53,22 +53,17 @@ def time_at_scale(url: str, clips: int, requests: int = 200) -> Times:
     with store.database.reading() as session:
         events = session.scalar(select(func.count()).select_from(EventRow)) or 0
     port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        server = start_server(Path(folder), port, url)
-        try:
-            cookies = {"echomimic-annotator": "ada"}
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}/review", timeout=60, cookies=cookies) as client:
-                cpu = psutil.Process(server.pid).cpu_times
-                marks_s = [_cpu_s(cpu())]
-                following = _answer(client, batch, requests)
-                marks_s.append(_cpu_s(cpu()))
-                undoing = _undo(client, batch, 2 * requests)
-                marks_s.append(_cpu_s(cpu()))
-                agreement = [_milliseconds(client, "GET", f"agreement/{batch}")[0] for _ in range(3)]
-                marks_s.append(_cpu_s(cpu()))
-        finally:
-            server.kill()
-            server.wait()
+    with tempfile.TemporaryDirectory() as folder, Server(Path(folder), port, url) as server:
+        cookies = {"echomimic-annotator": "ada"}
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/review", timeout=60, cookies=cookies) as client:
+            cpu = psutil.Process(server.pid).cpu_times
+            marks_s = [_cpu_s(cpu())]
+            following = _answer(client, batch, requests)
+            marks_s.append(_cpu_s(cpu()))
+            undoing = _undo(client, batch, 2 * requests)
+            marks_s.append(_cpu_s(cpu()))
+            agreement = [_milliseconds(client, "GET", f"agreement/{batch}")[0] for _ in range(3)]
+            marks_s.append(_cpu_s(cpu()))
     store.database.close()
     return Times(
         clips=clips,

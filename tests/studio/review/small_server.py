@@ -1,8 +1,10 @@
 """The review tab's routes on a real store and a real web server, without the rest of the page.
 
-`python -m tests.studio.review.small_server FOLDER PORT URL`; answers until it is killed.
+`python -m tests.studio.review.small_server FOLDER PORT URL`. The server is a child process, whose id is printed; when
+it is killed, the next one is started, as a supervisor would. Everything is imported before, so that it takes no time.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -22,5 +24,15 @@ def serve(folder: Path, port: int, url: str) -> None:
     uvicorn.run(Starlette(routes=[routes.mount()]), port=port, log_level="error")
 
 
+def supervise(folder: Path, port: int, url: str) -> None:
+    while True:
+        child = os.fork()
+        if child == 0:
+            serve(folder, port, url)
+            os._exit(0)
+        print(child, flush=True)
+        os.waitpid(child, 0)
+
+
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    supervise(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
