@@ -11,8 +11,9 @@ from torch import equal
 from trainer.prove.worker import KINDS, prepare, start
 
 KILLS = 10
-PAUSE_S = 0.3
-"""A kill comes so long at the most after a step was logged: in the middle of steps, of logs and of checkpoints."""
+MOST_STEPS, PAUSE_S = 12, 0.2
+"""A kill comes after as many more steps at the most, and so long after the last of them was logged: in the middle of
+steps, of logs and of checkpoints."""
 
 
 def _rows(run: Path) -> int:
@@ -36,6 +37,9 @@ def killed_as_whole(place: Path, kind: str, kills: int, seed: int) -> tuple[bool
         process, seen = start(place, killed, kind), _rows(killed)
         # From the moment it works again; a process that is still beginning has nothing to lose.
         while process.is_alive() and _rows(killed) == seen:
+            time.sleep(0.002)
+        until = _rows(killed) + draw.randint(0, MOST_STEPS)
+        while process.is_alive() and _rows(killed) < until:
             time.sleep(0.002)
         time.sleep(draw.uniform(0.0, PAUSE_S))
         process.kill()
