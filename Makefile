@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PORT ?= 7860
 EXAMPLES ?= $(or $(ECHOMIMIC_EXAMPLES),../shared/examples)
 
-.PHONY: studio demo test check proof proof-studio space bench proof-engine
+.PHONY: studio demo test check proof proof-data proof-studio space bench proof-engine
 .DEFAULT_GOAL := studio
 
 studio: $(VENV)/ready
@@ -28,6 +28,9 @@ check: $(VENV)/ready
 
 proof: $(VENV)/ready
 	$(PY) -m trainer proof --examples $(EXAMPLES) --out docs/proof.md
+
+proof-data: $(VENV)/ready
+	$(PY) -m trainer proof-data
 
 proof-studio: $(VENV)/ready
 	$(PY) -m tests.browser.proof --out docs/proof-studio.md --keep out/proof-studio
