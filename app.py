@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.errors import UserError
 from engine.progress import ProgressCallback, ignore_progress
@@ -239,7 +239,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="ask for this login; give it again for more, the first leads",
     )
     parser.add_argument("--labels", metavar="URL", help="PostgreSQL database for labels (default: in the data folder)")
-    limits = {"type": _positive, "metavar": "N"}
+    limits: dict[str, Any] = {"type": _positive, "metavar": "N"}
     each, every, hours = (count or "any" for count in (around.jobs_each, around.jobs, around.keep_hours))
     parser.add_argument(
         "--jobs-each",

@@ -34,9 +34,9 @@ def surroundings() -> Surroundings:
     """What this process runs in: one's own machine, or a Space, where strangers share two cores."""
     space, token = os.environ.get(SPACE_VARIABLE), os.environ.get(TOKEN_VARIABLE) or None
     dataset = os.environ.get(DATASET_VARIABLE) or (f"{space}-labels" if space else None)
-    copied = {"labels_dataset": dataset, "token": token} if dataset and token else {}
+    copied_to = dataset if token else None
     if not space:
-        return Surroundings(**copied)
+        return Surroundings(labels_dataset=copied_to, token=token)
     return Surroundings(
         host=os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"),
         port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
@@ -44,5 +44,6 @@ def surroundings() -> Surroundings:
         jobs=30,
         keep_hours=2,
         data=PERSISTENT / "studio" if os.access(PERSISTENT, os.W_OK) else None,
-        **copied,
+        labels_dataset=copied_to,
+        token=token,
     )
