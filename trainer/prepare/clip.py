@@ -21,7 +21,7 @@ SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FPS
 
 def video_path(row: Row, workshop: Workshop) -> Path:
     """The file that a row's pictures are in."""
-    return workshop.source / row.get("file", row["id"])
+    return workshop.source / str(row.get("file", row["id"]))
 
 
 def at_constant_rate(timed: Iterable[tuple[float, np.ndarray]], start_s: float) -> Iterator[np.ndarray]:

@@ -40,7 +40,7 @@ class FeatureGroup:
 
 def groups_of(variant: Variant) -> tuple[FeatureGroup, ...]:
     """The groups that `variant` trains on."""
-    if variant.is_nano:
+    if variant.name == "nano":
         from trainer.prepare.nano_features import NANO_GROUPS
 
         return NANO_GROUPS

@@ -17,27 +17,37 @@ class PrepareSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field("nano", description="whose features are made: nano, preview, flash or a folder")
-    features: bool = Field(True, description="make features; without them the clips are checked and listed only")
-    size_px: int = Field(512, ge=64, le=1024, description="pixel models: side of the square of a clip's area")
-    clip_frames: int = Field(113, ge=5, le=1501, description="frames of a clip at 25 per second, 4n + 1")
-    min_frames: int = Field(81, ge=5, description="shorter rests are rejected")
-    cuts: Literal["split", "drop"] = Field("split", description="clips end at a cut, or a video with a cut is rejected")
-    min_fps: float = Field(20.0, gt=0, description="least frame rate of a video")
-    min_side_px: int = Field(256, ge=16, description="least width and height of a video")
-    min_speech: float = Field(0.2, ge=0, le=1, description="least share of a clip with speech")
-    overlays: Literal["crop", "drop", "keep"] = Field("crop", description="what is done about text over the picture")
-    min_face: float = Field(0.1, ge=0, le=1, description="least height of the face over the picture's")
-    min_coverage: float = Field(0.95, ge=0, le=1, description="least share of frames with a face")
-    max_second_face: float = Field(0.2, ge=0, description="largest other face over the speaker's, by area")
-    min_sharpness: float = Field(8.0, ge=0, description="least variance of the Laplacian of the face at 256 px")
-    luma: tuple[float, float] = Field((25.0, 230.0), description="darkest and brightest mean of the face, 0 to 255")
-    sync: Literal["mesh", "syncnet", "off"] = Field("mesh", description="how lips are held against the sound")
-    syncnet: Path | None = Field(None, description="weights of SyncNet (syncnet_v2.model), which are not ours to give")
-    max_lag_frames: int = Field(3, ge=0, le=15, description="largest distance between lips and sound")
-    min_lip_r: float = Field(0.3, ge=-1, le=1, description="least proxy/mesh_lip_r")
-    min_sync_confidence: float = Field(3.0, ge=0, description="least confidence of SyncNet")
-    shard_clips: int = Field(64, ge=1, description="clips in a shard")
+    model: str = Field(default="nano", description="whose features are made: nano, preview, flash or a folder")
+    features: bool = Field(
+        default=True, description="make features; without them the clips are checked and listed only"
+    )
+    size_px: int = Field(default=512, ge=64, le=1024, description="pixel models: side of the square of a clip's area")
+    clip_frames: int = Field(default=113, ge=5, le=1501, description="frames of a clip at 25 per second, 4n + 1")
+    min_frames: int = Field(default=81, ge=5, description="shorter rests are rejected")
+    cuts: Literal["split", "drop"] = Field(
+        default="split", description="clips end at a cut, or a video with a cut is rejected"
+    )
+    min_fps: float = Field(default=20.0, gt=0, description="least frame rate of a video")
+    min_side_px: int = Field(default=256, ge=16, description="least width and height of a video")
+    min_speech: float = Field(default=0.2, ge=0, le=1, description="least share of a clip with speech")
+    overlays: Literal["crop", "drop", "keep"] = Field(
+        default="crop", description="what is done about text over the picture"
+    )
+    min_face: float = Field(default=0.1, ge=0, le=1, description="least height of the face over the picture's")
+    min_coverage: float = Field(default=0.95, ge=0, le=1, description="least share of frames with a face")
+    max_second_face: float = Field(default=0.2, ge=0, description="largest other face over the speaker's, by area")
+    min_sharpness: float = Field(default=8.0, ge=0, description="least variance of the Laplacian of the face at 256 px")
+    luma: tuple[float, float] = Field(
+        default=(25.0, 230.0), description="darkest and brightest mean of the face, 0 to 255"
+    )
+    sync: Literal["mesh", "syncnet", "off"] = Field(default="mesh", description="how lips are held against the sound")
+    syncnet: Path | None = Field(
+        default=None, description="weights of SyncNet (syncnet_v2.model), which are not ours to give"
+    )
+    max_lag_frames: int = Field(default=3, ge=0, le=15, description="largest distance between lips and sound")
+    min_lip_r: float = Field(default=0.3, ge=-1, le=1, description="least proxy/mesh_lip_r")
+    min_sync_confidence: float = Field(default=3.0, ge=0, description="least confidence of SyncNet")
+    shard_clips: int = Field(default=64, ge=1, description="clips in a shard")
 
     @field_validator("clip_frames")
     @classmethod

@@ -64,7 +64,8 @@ def read_list(kind: ListKind, path: Path | None, videos: list[Row]) -> tuple[lis
 def _hdtf(folder: Path) -> list[tuple[str, int, Row]]:
     if not folder.is_dir():
         raise UserError(f"{folder} is a file; give the folder HDTF_dataset that holds *_annotion_time.txt.", "list")
-    crops, heights = {}, {}
+    crops: dict[str, list[float]] = {}
+    heights: dict[str, float] = {}
     for path in sorted(folder.glob("*_crop_wh.txt")):
         for words in _lines(path):
             x, width, y, height = (_number(word, path) for word in words[1:5])
@@ -128,7 +129,7 @@ def read_captions(path: Path | None) -> dict[str, str]:
 
 def caption_of(row: Row, captions: dict[str, str]) -> str:
     """The caption of a row's video; empty where there is none."""
-    path = Path(row.get("file", row["id"]))
+    path = Path(str(row.get("file", row["id"])))
     return next((captions[name] for name in (path.as_posix(), path.name, path.stem) if name in captions), "")
 
 
