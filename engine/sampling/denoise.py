@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from engine.errors import StopEarly
 from engine.sampling.forwards import Conditions, Forwards, Moment
-from engine.sampling.guidance import UNCONDITIONAL, coefficients
+from engine.sampling.guidance import UNCONDITIONAL, coefficients, with_one_text
 from engine.sampling.long_video import Window, add_window, blend_weights, left_weights, plan_windows
 from engine.sampling.phase_negative import boosts
 from engine.sampling.phda import modal_weights
@@ -147,6 +147,8 @@ def _integrate(
         scales = coefficients(now.guidance, step, steps)
         weights, boosted = modal_weights(now.phda, float(tau)), boosts(step, steps, float(tau), now.png)
         moment = Moment(x, slot_noise, sigma, tau, weights, boosted)
+        if not is_paper and forwards.has_one_text(boosted):
+            scales = with_one_text(scales)
 
         def report(share: float, step: int = step) -> None:
             nonlocal ends

@@ -111,6 +111,10 @@ class Forwards:
                 yield from ((*row, prediction) for row, prediction in zip(rows, velocity, strict=True))
                 report(done / len(chunks))
 
+    def has_one_text(self, boosts: Boosts | None) -> bool:
+        """Whether the negative text is the text: no prompt, and nothing to avoid."""
+        return torch.equal(self.clip.negative.at(boosts), self.clip.text)
+
     def _by_length(self) -> list[list[Window]]:
         """The windows of each length, which can share a forward."""
         lengths = sorted({window.stop - window.start for window in self.windows})

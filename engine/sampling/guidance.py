@@ -40,3 +40,10 @@ def coefficients(settings: GuidanceSettings, step: int, num_steps: int) -> dict[
     text, audio = scales(settings, step, num_steps)
     every = dict(zip(BRANCHES, (1.0 - text, text - audio, audio), strict=True))
     return {name: value for name, value in every.items() if value != 0.0}
+
+
+def with_one_text(branches: dict[str, float]) -> dict[str, float]:
+    """The same sum where the negative text is the text: u is t then, and need not be evaluated beside it."""
+    words = branches.get(UNCONDITIONAL, 0.0) + branches.get(WORDS_ONLY, 0.0)
+    merged = {WORDS_ONLY: words, AUDIBLE: branches.get(AUDIBLE, 0.0)}
+    return {name: value for name, value in merged.items() if value != 0.0}

@@ -3,6 +3,8 @@
 The models are small and real: an exact flow whose answer is known, and a transformer with random weights.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -258,3 +260,21 @@ def test_paper_blends_what_is_conditional_and_takes_the_rest_from_the_left(trans
 
     torch.testing.assert_close(run("paper", 1.0), run("all", 1.0), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(run("paper", 3.0), run("all", 3.0), atol=1e-3)
+
+
+def test_a_clip_without_words_needs_no_branch_for_what_they_are_not(transformer: nn.Module):
+    clip = replace(conditions(20), text=torch.zeros(1, 5, 8))
+    counted: list[int] = []
+    count = transformer.register_forward_pre_hook(lambda module, given: counted.append(len(given[0])))
+
+    def run(text: float) -> tuple[Tensor, int]:
+        counted.clear()
+        latents = denoise(
+            transformer, clip, settings(3, text=text, audio=2.0), window_latent_frames=WINDOW, seed=1, watch=ignore
+        )
+        return latents, sum(counted)
+
+    (plain, rows), (guided, guided_rows) = run(1.0), run(3.0)
+    count.remove()
+    torch.testing.assert_close(guided, plain)
+    assert guided_rows == rows
