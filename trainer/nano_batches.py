@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.model.audio_projection import WINDOW
-from engine.model.face_motion import slot_cells
+from engine.model.face_motion import lip_cells, slot_cells
 from engine.model.nano import NanoModel
 from engine.sampling.phda import weight
 from engine.sampling.tasks import to_video_frames
@@ -68,8 +68,9 @@ class NanoVelocity(nn.Module):
 
 
 def cell_weights(recipe: SFTRecipe) -> Tensor:
-    """What the error of each cell of the latent grid counts, [8, 8]: slots more than points."""
-    return 1 + (recipe.slot_weight - 1) * slot_cells()
+    """What the error of each cell of the latent grid counts, [8, 8]: slots and the mouth more than other points."""
+    slots = slot_cells()
+    return 1 + (recipe.slot_weight - 1) * slots + (recipe.lip_weight - 1) * lip_cells() * (1 - slots)
 
 
 def nano_trainee(model: NanoModel, recipe: SFTRecipe) -> Trainee:

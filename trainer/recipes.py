@@ -26,7 +26,7 @@ class SFTRecipe:
 
     `tau_shift` s draws sigma = s*u / (1 + (s-1)*u), u uniform. `lengths` are (content latent frames, batch size) and
     alternate. `slot_weight` is what the squared error of a slot counts against that of a point: slots are few and each
-    stands alone, while a point's neighbours say much the same.
+    stands alone, while a point's neighbours say much the same; `lip_weight` is the same for points of mouth and jaw.
     `phda` holds the mean breakpoints (low, high) that are drawn round; a modality at (0, 0) is not drawn.
     """
 
@@ -43,6 +43,7 @@ class SFTRecipe:
     lengths: tuple[tuple[int, int], ...] = ((8, 32), (16, 16))
     tau_shift: float = 3.0
     slot_weight: float = 10.0
+    lip_weight: float = 1.0
     drop_audio: float = 0.10
     drop_text: float = 0.05
     drop_both: float = 0.05
@@ -113,7 +114,22 @@ def released_soup(steps: tuple[int, ...] = (4000, 4000, 4000)) -> SFTRecipe:
     )
 
 
-RECIPES = {"nano": nano, "nano-soup": nano_soup}
+def nano_lips() -> SFTRecipe:
+    """What ends the second edition: the soup's last stage on, the mouth counting more."""
+    stages = (Stage(1300, SCHEDULES["hard-to-easy"][-1]),)
+    return SFTRecipe(
+        name="nano-lips",
+        stages=stages,
+        trained_on=True,
+        old_share=0.03,
+        seed=2,
+        learning_rate=5e-4,
+        warmup_steps=50,
+        lip_weight=4.0,
+    )
+
+
+RECIPES = {"nano": nano, "nano-soup": nano_soup, "nano-lips": nano_lips}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ ROWS = {
     "kills": "trainer.prove.kills",
     "sharing": "trainer.prove.sharing",
     "geometry": "trainer.prove.geometry",
+    "forgetting": "trainer.prove.forgetting",
 }
 """Each a module with `prove(folder) -> rows of (what, measured, whether the goal is met)`."""
 
