@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PORT ?= 7860
 EXAMPLES ?= $(or $(ECHOMIMIC_EXAMPLES),../shared/examples)
 
-.PHONY: studio demo test check proof proof-data proof-studio space bench proof-engine
+.PHONY: studio demo test check proof proof-engine proof-studio proof-review proof-trainer proof-data bench experiments space
 .DEFAULT_GOAL := studio
 
 studio: $(VENV)/ready
@@ -34,6 +34,15 @@ proof-data: $(VENV)/ready
 
 proof-studio: $(VENV)/ready
 	$(PY) -m tests.browser.proof --out docs/proof-studio.md --keep out/proof-studio
+
+proof-review: $(VENV)/ready
+	$(PY) -m tests.proofs.review --out docs/proof-review.md
+
+proof-trainer: $(VENV)/ready
+	$(PY) -m trainer prove --out docs/proof-trainer.md
+
+experiments: $(VENV)/ready
+	$(PY) -m trainer experiment all
 
 # The folder to push to a Hugging Face Space, out/space, and a first start of it in an environment of its own.
 space: $(VENV)/ready

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=seed, default=0, help="of the videos; default: 0")
     parser.add_argument("--workers", type=positive_int, default=2, help="processes; default: 2")
     parser.add_argument("--kills", type=positive_int, default=10, help="default: 10")
-    parser.add_argument("--out", type=Path, default=Path("docs/proof_data.md"), help="default: docs/proof_data.md")
+    parser.add_argument("--out", type=Path, default=Path("docs/proof-data.md"), help="default: docs/proof_data.md")
 
 
 def run(args: argparse.Namespace) -> int:
