@@ -20,12 +20,12 @@ Measure = Callable[[Place], list[Row]]
 
 def at_most(what: str, measured: float, limit: float, style: str = ".2f", *, unit: str = "", more: str = "") -> Row:
     """A row whose number must not exceed `limit`; `more` is said behind it."""
-    return Row(what, f"≤ {limit:g}{unit}", f"{measured:{style}}{unit}{more}", measured <= limit)
+    return Row(what, f"≤ {limit:g}{unit}", f"{measured:{style}}{unit}{more}", bool(measured <= limit))
 
 
 def at_least(what: str, measured: float, limit: float, style: str = ".2f", *, unit: str = "", more: str = "") -> Row:
     """A row whose number must reach `limit`; `more` is said behind it."""
-    return Row(what, f"≥ {limit:g}{unit}", f"{measured:{style}}{unit}{more}", measured >= limit)
+    return Row(what, f"≥ {limit:g}{unit}", f"{measured:{style}}{unit}{more}", bool(measured >= limit))
 
 
 def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -165,15 +165,15 @@ def _integrate(
             if slot and window == windows[0]:
                 velocity[0, :, :1] += scales[branch] * prediction[:, :1]
         clean = x - sigma * velocity
+        x = scheduler.step(velocity, tau, x, return_dict=False)[0]
+        if keeper:
+            keeper.save(step + 1, x, scheduler)
         try:
             watch(step + 1, clean)
         except StopEarly:
             ends = True
         if ends:
             return stretch.keep(clean, clean, 0.0) if stretch else clean
-        x = scheduler.step(velocity, tau, x, return_dict=False)[0]
-        if keeper:
-            keeper.save(step + 1, x, scheduler)
     return stretch.keep(x, x, 0.0) if stretch else x
 
 
