@@ -239,8 +239,8 @@ def _dissolving(motion: FaceMotion, inputs: Inputs) -> Iterator[np.ndarray]:
 
 
 def _settled(landmarks_px: np.ndarray, end_px: np.ndarray) -> np.ndarray:
-    """`landmarks_px` [F, 468, 3] bent over their last frames so that they end exactly on `end_px`."""
+    """`landmarks_px` [F, 468, 3] drawn over their last frames to `end_px`, where they come to rest."""
     count = len(landmarks_px)
     share = np.clip((np.arange(count) - (count - 1 - SETTLE_FRAMES)) / min(SETTLE_FRAMES, count - 1), 0, 1)
     share = (share * share * (3 - 2 * share))[:, None, None]
-    return landmarks_px + share * (end_px - landmarks_px[-1])
+    return landmarks_px + share * (end_px - landmarks_px)
