@@ -65,6 +65,15 @@ def portrait_of(examples: Path, size_wh: tuple[int, int], folder: Path) -> Path:
     return folder / "portrait.png"
 
 
+def peak_bytes() -> int:
+    """The most memory that this process has held. Linux hands `ru_maxrss` on to a child, so that a small one that a
+    large one starts seems large; what /proc says begins anew with the program."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        return 1024 * int(status.read_text().partition("VmHWM:")[2].split()[0])
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def run(model: Model, seconds: float, examples: Path, settings: dict[str, Any]) -> Cost:
     """One talking-head job in this process, from files to a file."""
     from engine.request import build_request
@@ -97,7 +106,7 @@ def run(model: Model, seconds: float, examples: Path, settings: dict[str, Any]) 
     return Cost(
         cpu_s=time.process_time() - cpu_s,
         wall_s=time.perf_counter() - wall_s,
-        peak_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        peak_bytes=peak_bytes(),
         frames=record.num_frames,
         pixels=record.width_px * record.height_px,
         seconds=record.seconds,
