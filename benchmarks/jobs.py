@@ -5,6 +5,7 @@ a process never falls again.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -28,6 +29,11 @@ PIXELS: dict[str, Any] = {
     "long_video.overlap_latent_frames": 1,
 }
 """The pixel path so small that a core can do it; windows share as much of their frames as the default's."""
+
+
+RETURNED_BYTES = 2**18
+"""Freed blocks from this size up go back to the system at once, so that a peak is what a job holds and not what the C
+library keeps, which varies by a hundred MiB from run to run."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,11 @@ def run_apart(model: Model, seconds: float, examples: Path, settings: dict[str, 
     """The same in a fresh process."""
     command = [sys.executable, "-m", "benchmarks", "job", model, str(seconds), "--examples", str(examples)]
     done = subprocess.run(
-        [*command, "--settings", json.dumps(settings or {})], capture_output=True, text=True, check=False
+        [*command, "--settings", json.dumps(settings or {})],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"MALLOC_MMAP_THRESHOLD_": str(RETURNED_BYTES)},
     )
     if done.returncode:
         raise RuntimeError(f"the job {model}, {seconds:g} s, failed: {done.stderr.strip()[-500:]}")

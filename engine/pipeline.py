@@ -5,9 +5,11 @@ what its latents mean. Frames are drawn and written one by one, never held all a
 while the next is drawn. (A thread of ours for writing is no gain: drawing holds Python's lock, which writing needs.)
 """
 
+import ctypes
 import hashlib
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from itertools import chain
@@ -64,6 +66,7 @@ def generate(
     latents, used = _sample(animator, inputs, request, meter, live=live, resume_folder=resume_folder)
     if keep_latents is not None:
         save_file({LATENTS_KEY: latents.contiguous()}, keep_latents)
+    _give_back()
     meter.report("decoding", 0, inputs.output_frames)
     frames = animator.frames(latents, inputs, request)
     first = next(frames)
@@ -138,6 +141,7 @@ def _sample(
         meter.report("sampling", done, steps, picture)
 
     conditions = animator.encode(inputs, request)
+    _give_back()
     latents = denoise(
         animator.transformer,
         conditions,
@@ -153,6 +157,12 @@ def _sample(
     if keeper:
         keeper.clear()
     return latents, tuple(keeper.used if keeper else used)
+
+
+def _give_back() -> None:
+    """Hand freed memory back to the system, which the C library would keep: an encoder needs much for a moment."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
 
 
 def _stretch(inputs: Inputs, request: GenerationRequest, conditions: Conditions) -> Stretch:
