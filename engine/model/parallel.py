@@ -25,7 +25,8 @@ def processes() -> int:
 def share(transformer: Any, device: torch.device) -> None:
     """Let all processes compute `transformer`'s forwards together; they must all call them, with equal inputs.
 
-    Shares need not be equal, nor whole frames. Joins the group of processes if this one is not in it yet.
+    Shares need not be whole frames; with gloo, on CPUs, they must be equal, since it gathers nothing else. Joins the
+    group of processes if this one is not in it yet.
     """
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "cpu:gloo")

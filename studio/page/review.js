@@ -253,6 +253,7 @@ em.review = (root) => {
   new IntersectionObserver(([entry]) => {
     if (entry.isIntersecting && !seen) {
       root.focus({ preventScroll: true });
+      player?.play();
       load();
     } else if (!entry.isIntersecting && player) player.pause();
     seen = entry.isIntersecting;

@@ -102,6 +102,7 @@ em.reviewPlayer = (root, { onRegion, onPlayed, words }) => {
       emptyStage();
       clock.textContent = "";
     },
+    play,
     pause,
     toggle: () => (videos.some((video) => !video.paused && !video.ended) ? pause() : play()),
     step(count) {

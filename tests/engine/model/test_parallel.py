@@ -19,7 +19,6 @@ CASES = [
     ("preview", (3, 4, 4), "off"),
     ("flash", (3, 4, 4), "off"),
     ("preview", (3, 4, 6), "off"),  # shares of 9 tokens, frames of 6
-    ("preview", (3, 6, 10), "off"),  # shares of 23 and 22 tokens, frames of 15
     ("preview", (3, 4, 4), "magcache"),
     ("preview", (3, 4, 4), "teacache"),
 ]
@@ -99,4 +98,4 @@ def test_two_processes_make_the_clip_that_one_makes(shared: list[list[tuple[Tens
     torch.testing.assert_close(first, alone, atol=1e-4, rtol=1e-4)
     assert torch.equal(first, second)
     assert first_tokens + second_tokens == latent_frames * height * width // 4
-    assert first_tokens - second_tokens in {0, 1}
+    assert first_tokens == second_tokens

@@ -10,7 +10,7 @@ from trainer.evaluate.text_control import PROMPTS, RULES, HeadMotion, held_out_t
 from trainer.evaluate.true_motion import act
 from trainer.speech.corpus import Track
 
-FRAMES = 100
+FRAMES = 150
 CLIPS = 6
 TRUE = {
     "nod": ("calm", "nodding"),
