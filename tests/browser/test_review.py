@@ -30,9 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory, portrait: Path, voice: Path
     return folder
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, examples: Path, chromium: object) -> Iterator[Server]:
-    server = small_server(tmp_path_factory.mktemp("review"), examples, pause_s=0.0)
+@pytest.fixture
+def server(tmp_path: Path, examples: Path, chromium: object) -> Iterator[Server]:
+    server = small_server(tmp_path, examples, pause_s=0.0)
     with serving(*server.command, port=server.port, log=server.log):
         yield server
 
