@@ -124,8 +124,8 @@ How to read it. A denoise step is three guidance branches through two layers of 
 heads), ours against stock diffusers Wan blocks with the audio branch added the obvious way, interleaved in one run on
 one thread, the least processor time of three rounds; no ratio is given where the outputs differ by more than 1e-4.
 Forwards are rows through a middle block, counted by hooks. Memory is the highest of a fresh process for each length,
-from files to a finished file; freed blocks of 256 KiB and more go back to the system at once, so that it is what the job
-holds. A landmark jump at a seam is the mean distance of the 468 landmarks from the left
+from files to a finished file; freed blocks of 256 KiB and more go back to the system at once, so that it is what the
+job holds. A landmark jump at a seam is the mean distance of the 468 landmarks from the left
 window's last frame to the right window's first, in the middle of their overlap; blended windows share one motion,
 windows denoised apart have one each. `proxy/mesh_lip_r` is explained in [proof.md](proof.md). Frames are compared with
 the given pictures behind H.264. Face boxes are judged by a map made from the other five.
