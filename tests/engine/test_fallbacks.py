@@ -145,21 +145,24 @@ def test_numbers_that_overflow_in_float32_are_one_line_and_no_file(run, louder):
     assert "overflowed even in float32" in said[-1]
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
     """No file may grow beyond a few kB, as on a disk that is nearly full."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("small_disk")
 def test_a_full_disk_is_one_line_and_leaves_nothing(nano_folder, portrait, voice, tmp_path, capfd):
     out = tmp_path / "out" / "out.mp4"
     out.parent.mkdir()
     media = ["--image", str(portrait), "--audio", str(voice), "--out", str(out), "--steps", "2"]
-    assert main(["generate", "--model", str(nano_folder), *media]) == 2
+    with small_disk():
+        code = main(["generate", "--model", str(nano_folder), *media])
+    assert code == 2
     lines = [line for line in capfd.readouterr().err.strip().splitlines() if line.startswith("error:")]
     assert len(lines) == 1 and "full" in lines[0] and "--out" in lines[0]
     assert list(out.parent.iterdir()) == []
