@@ -1,4 +1,8 @@
-"""One tiny training in a process of its own, to be killed or to share with others. Forked: importing takes longer."""
+"""One tiny training in a process of its own, to be killed or to share with others.
+
+Forked from a server that has imported everything and started no thread: a fork of a process in which torch has computed
+may wait for ever for the threads that it lacks.
+"""
 
 import multiprocessing
 import os
@@ -8,7 +12,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
-from accelerate.state import AcceleratorState
 
 from engine.model.nano import NanoModel
 from trainer import ndpo, sft
@@ -43,16 +46,15 @@ def start(
     place: Path, run: Path, kind: str, steps: int | None = None, environment: Mapping[str, str] | None = None
 ) -> BaseProcess:
     """`train` in a process that is just beginning, saving every few steps, in an `environment` of its own."""
-    process = multiprocessing.get_context("fork").Process(
-        target=_work, args=(place, run, kind, steps, environment or {}), daemon=True
-    )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=_work, args=(place, run, kind, steps, environment or {}), daemon=True)
     process.start()
     return process
 
 
 def _work(place: Path, run: Path, kind: str, steps: int | None, environment: Mapping[str, str]) -> None:
     os.environ.update(environment)
-    AcceleratorState._reset_state(reset_partial_state=True)
     torch.set_num_threads(1)
     sft.CHECKPOINT_EVERY = CHECKPOINT_EVERY
     # A real training's pool of faces takes seconds to draw.
