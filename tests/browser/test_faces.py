@@ -117,8 +117,7 @@ def test_nanos_draft_plays_while_a_pixel_model_works(server: Server, visitor: Vi
     with server.held():
         start_from_example(page)
         job_is_sampling(page)
-        page.wait_for_function("() => document.querySelector('#result-draft video')?.readyState >= 2")
-        assert page.evaluate("document.querySelector('#result-draft video').paused") is False
+        page.wait_for_function("() => document.querySelector('#result-draft video')?.played.length > 0")
         page.click("#result-cancel")
     page.wait_for_selector(".em-ended.em-cancelled")
     expect(page.locator("#result-draft video")).to_have_count(0)
