@@ -26,12 +26,16 @@ MOST_JOBS = 500
 
 @dataclass(frozen=True)
 class Candidates:
-    """What is generated to be labelled: every picture with every voice, every prompt and `seeds` seeds."""
+    """What is generated to be labelled: every picture with every voice, every prompt and `seeds` seeds.
+
+    The seeds count on from `first_seed`, or from one that nobody chose.
+    """
 
     images: Sequence[Path]
     voices: Sequence[Path]
     prompts: Sequence[str]
     seeds: int
+    first_seed: int | None = None
 
     def requests(self) -> list[dict[str, Any]]:
         """Request values without the model, in order. Raises UserError where there is nothing, or too much."""
@@ -40,7 +44,9 @@ class Candidates:
         if self.seeds < 1:
             raise UserError(f"Give at least one seed; got {self.seeds}.", "seeds")
         combined = itertools.product(self.images, self.voices, list(self.prompts) or [""], range(self.seeds))
-        first = random.randrange(SEED_LIMIT - self.seeds)
+        first = random.randrange(SEED_LIMIT - self.seeds) if self.first_seed is None else self.first_seed
+        if not 0 <= first <= SEED_LIMIT - self.seeds:
+            raise UserError(f"The first seed is 0 to {SEED_LIMIT - self.seeds}; got {first}.", "first_seed")
         values = [
             {"image": image, "audio": voice, "prompt": prompt, "seed": first + number}
             for image, voice, prompt, number in combined

@@ -1,5 +1,7 @@
 """Labels leave the review store: negatives for the trainer, preferences as a table, tasks for Label Studio.
 
+So do the clips themselves, for whoever labels by a rule.
+
 Gold items are left out: their answers test the annotators. So are skips. Knows nothing about pages or who may export.
 """
 
@@ -167,6 +169,29 @@ def _label_studio_mark(issue: str, mark: Mark, clip: ClipRow) -> list[dict[str, 
 
 def _choice(name: str, value: str) -> dict[str, Any]:
     return {"id": name, "from_name": name, "to_name": "video", "type": "choices", "value": {"choices": [value]}}
+
+
+def clips_jsonl(store: ReviewStore, clips: ClipFolder, batch_id: int | None = None) -> str:
+    """Every clip that is to be labelled, a line each: its id, the paths of its video and latents, and its record."""
+    query = select(ClipRow).where(
+        ClipRow.id.in_(
+            select(ItemRow.clip_id)
+            .join(BatchRow, BatchRow.id == ItemRow.batch_id)
+            .where(BatchRow.kind == "label", *([] if batch_id is None else [BatchRow.id == batch_id]))
+        )
+    )
+    lines = []
+    with store.database.reading() as session:
+        for clip in session.scalars(query.order_by(ClipRow.created_s, ClipRow.id)):
+            latents = clip.files["latents"]
+            told = {
+                "clip": clip.id,
+                "video": str(clips.video_of(clip.id)),
+                "latents": str(clips.file_of(clip.id, latents["name"])) if latents else None,
+                "record": clip.record,
+            }
+            lines.append(f"{json.dumps(told)}\n")
+    return "".join(lines)
 
 
 def _answers(

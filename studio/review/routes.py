@@ -20,7 +20,7 @@ from engine.errors import UserError
 from studio.review.agreement import agreement_of
 from studio.review.annotators import Annotator, annotator_of, lead_of
 from studio.review.clips import ClipFolder
-from studio.review.export import label_studio_config, label_studio_json, negatives, preferences_csv
+from studio.review.export import clips_jsonl, label_studio_config, label_studio_json, negatives, preferences_csv
 from studio.review.labels import Answer, is_swapped, read_key_press
 from studio.review.preferences import preferences_of
 from studio.review.queue import upcoming
@@ -121,7 +121,7 @@ class ReviewRoutes:
         return JSONResponse(_without_nan(said))
 
     def export(self, request: Request) -> Response:
-        """The labels as a file; for leads, since it holds everybody's answers."""
+        """The labels, or the clips, as a file; for leads, since it tells what annotators are not to know."""
         lead_of(request)
         asked, issue = request.query_params.get("batch"), request.query_params.get("issue") or None
         batch_id = int(asked) if asked and asked.isdecimal() else None
@@ -135,6 +135,8 @@ class ReviewRoutes:
             text = label_studio_json(self._store, self._clips, batch_id)
         elif kind == "label-studio.xml":
             text = label_studio_config(self._store)
+        elif kind == "clips.jsonl":
+            text = clips_jsonl(self._store, self._clips, batch_id)
         else:
             return PlainTextResponse("Not found", 404)
         headers = {"Content-Disposition": f'attachment; filename="{kind}"', "Cache-Control": "no-store"}

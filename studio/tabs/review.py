@@ -1,6 +1,7 @@
 """The Review tab: label clips from the keyboard, see how far people agree, add clips, take labels away, train on them.
 
 Labelling itself is page script over plain HTTP (`studio.review.routes`); this draws its frame and the leads' forms.
+Candidates can be asked for through the API too.
 """
 
 import os
@@ -9,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components.api_component import Api
 
 from engine.errors import UserError
 from studio import views
 from studio.review.annotators import Annotator, lead_of
 from studio.review.clips import Imported
-from studio.review.desk import NewBatch, ReviewDesk
+from studio.review.desk import Candidates, NewBatch, ReviewDesk
 from studio.review.routes import PREFIX
 from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
 from studio.tabs.train import TrainTab, read_candidates
@@ -31,7 +33,7 @@ LABELLING = """<div class='em-review' tabindex='-1'>
 <details class='em-help'><summary></summary><ul></ul></details></div></div>
 <div class='em-shelf' hidden></div></div>"""
 AGREEMENT = "<div class='em-agreement'><select></select><div class='em-body'></div></div>"
-FORMATS = ("negatives.jsonl", "preferences.csv", "label-studio.json", "label-studio.xml")
+FORMATS = ("negatives.jsonl", "preferences.csv", "label-studio.json", "label-studio.xml", "clips.jsonl")
 CHANGED = "() => window.dispatchEvent(new Event('em-review-changed'))"
 LOGIN_VARIABLE = "OAUTH_CLIENT_ID"
 """The environment variable that Spaces sets where visitors can log in with Hugging Face."""
@@ -67,6 +69,7 @@ class ReviewTab:
                 self._draw_export()
             with gr.Tab(label("Train"), id="train") as train:
                 self._train = TrainTab(desk)
+        _add_candidates_endpoint(desk)
         export.select(self._batches, None, self._export_batch, **QUIET)
         train.select(self._train.show, None, self._train.outputs, **QUIET)
 
@@ -192,6 +195,54 @@ class ReviewTab:
     def _batches(self) -> dict[str, Any]:
         held = [(batch.title, batch.id) for batch in self._desk.store.batches()]
         return gr.update(choices=[(label("Every batch"), ALL), *held])
+
+
+def _add_candidates_endpoint(desk: ReviewDesk) -> None:
+    """`/generate_candidates` behind a button that nobody sees: a new batch, by its number, for leads."""
+
+    def generate_candidates(
+        request: gr.Request,
+        *,
+        images: list[str],
+        voices: list[str],
+        model: str | None = None,
+        prompts: list[str] | None = None,
+        seeds: int | None = None,
+        first_seed: int | None = None,
+        title: str | None = None,
+    ) -> dict[str, Any]:
+        wanted = Candidates(
+            [Path(path) for path in images], [Path(path) for path in voices], prompts or [], seeds or 1, first_seed
+        )
+        try:
+            batch = NewBatch(lead_of(request.request).name, title or "")
+            made = desk.generate(batch, owner_of(request), model or desk.studio.model, wanted)
+        except UserError as problem:
+            raise gr.Error(problem.message) from problem
+        return {"batch": made.id, "title": made.title, "clips": desk.collector.waiting(made.id)}
+
+    def plain(name: str, description: str, **schema: Any) -> Api:
+        return Api(None, schema | {"description": description}, name)
+
+    inputs: dict[str, gr.components.Component] = {
+        "images": gr.File(file_count="multiple", visible=False, label="images"),
+        "voices": gr.File(file_count="multiple", visible=False, label="voices"),
+        "model": plain("model", "A model's name, or the folder of a checkpoint on the studio's machine.", type="string"),
+        "prompts": plain("prompts", "None is one empty prompt.", type="array", items={"type": "string"}),
+        "seeds": plain("seeds", "How many of each.", type="integer", minimum=1),
+        "first_seed": plain("first_seed", "The seeds count on from it; otherwise a random one.", type="integer", minimum=0),
+        "title": plain("title", "The batch's name.", type="string"),
+    }
+    gr.Button(visible=False).click(
+        generate_candidates,
+        inputs_kwargs=inputs,
+        outputs=gr.JSON(visible=False),
+        api_name="generate_candidates",
+        api_description=(
+            "Makes clips to be labelled: every picture with every voice, every prompt and every seed. Returns the new "
+            "batch's number at once; the clips come as they get ready. For who leads the studio."
+        ),
+    )
 
 
 def _for_leads(do: Callable[..., str], said: gr.HTML, failed: gr.HTML) -> Callable[..., Updates]:
