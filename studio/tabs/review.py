@@ -227,10 +227,14 @@ def _add_candidates_endpoint(desk: ReviewDesk) -> None:
     inputs: dict[str, gr.components.Component] = {
         "images": gr.File(file_count="multiple", visible=False, label="images"),
         "voices": gr.File(file_count="multiple", visible=False, label="voices"),
-        "model": plain("model", "A model's name, or the folder of a checkpoint on the studio's machine.", type="string"),
+        "model": plain(
+            "model", "A model's name, or the folder of a checkpoint on the studio's machine.", type="string"
+        ),
         "prompts": plain("prompts", "None is one empty prompt.", type="array", items={"type": "string"}),
         "seeds": plain("seeds", "How many of each.", type="integer", minimum=1),
-        "first_seed": plain("first_seed", "The seeds count on from it; otherwise a random one.", type="integer", minimum=0),
+        "first_seed": plain(
+            "first_seed", "The seeds count on from it; otherwise a random one.", type="integer", minimum=0
+        ),
         "title": plain("title", "The batch's name.", type="string"),
     }
     gr.Button(visible=False).click(
