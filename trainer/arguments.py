@@ -4,6 +4,7 @@ The number readers are for argparse's `type=`, which names the flag.
 """
 
 import argparse
+import math
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,17 @@ def positive_int(text: str) -> int:
 def seed(text: str) -> int:
     """A whole number from 0 up: what every generator of random numbers takes."""
     return _whole(text, 0)
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0; got {text!r}")
+    return number
 
 
 def writable_folder(path: Path) -> Path:

@@ -18,6 +18,7 @@ from engine.model.nano_encoders import NanoAudioEncoder, level
 from trainer.arguments import writable_folder
 from trainer.speech.augment import augment
 from trainer.speech.corpus import SPLITS, Corpus
+from trainer.speech.visemes import closures
 
 CLIP_FRAMES = 100
 CURVE_WEIGHTS = (3.0, 1.5, 1.0, 0.5, 0.5)
@@ -58,11 +59,19 @@ def aperture_r(encoder: NanoAudioEncoder, corpus: Corpus, tracks: int) -> np.nda
 
 
 def pretrain(
-    corpus_folder: Path, out: Path, *, steps: int, batch: int, seed: int, start: Path | None = None
+    corpus_folder: Path,
+    out: Path,
+    *,
+    steps: int,
+    batch: int,
+    seed: int,
+    start: Path | None = None,
+    closure_weight: float = 1.0,
 ) -> dict[str, float]:
     """Train for `steps`, write audio_encoder.safetensors and its log into `out`; returns mean r by held-out split.
 
-    Goes on from the encoder in the file `start` if there is one, with a learning-rate schedule of its own.
+    Goes on from the encoder in the file `start` if there is one, with a learning-rate schedule of its own. Frames in
+    which lips close between sounds count `closure_weight` times.
     """
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
@@ -80,7 +89,9 @@ def pretrain(
             waves = torch.from_numpy(np.stack([level(wave) for wave in augment(waves, noise).numpy()]))
             loudness = torch.exp(torch.randn(batch, 1, generator=noise) * 0.25)
             predicted = encoder.head(encoder(waves * loudness))
-            loss = ((predicted - curves).square().mean(dim=(0, 1)) * weights).sum()
+            closed = torch.from_numpy(np.stack([closures(clip) for clip in curves[..., 0].numpy()]))
+            counts = 1 + (closure_weight - 1) * closed[..., None]
+            loss = (((predicted - curves).square() * counts).mean(dim=(0, 1)) * weights).sum()
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)

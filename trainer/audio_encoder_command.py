@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from trainer.arguments import positive_int, seed
+from trainer.arguments import positive_float, positive_int, seed
 from trainer.audio_encoder import pretrain
 
 
@@ -15,11 +15,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=positive_int, default=1500, help="default: 1500")
     parser.add_argument("--batch", type=positive_int, default=32, help="clips of 4 s in a step; default: 32")
     parser.add_argument("--seed", type=seed, default=0, help="default: 0")
+    parser.add_argument(
+        "--closure-weight",
+        type=positive_float,
+        default=1.0,
+        help="what a frame counts in which lips close between sounds; default: 1",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print the aperture's mean r on every held-out split."""
-    scores = pretrain(args.corpus, args.out, steps=args.steps, batch=args.batch, seed=args.seed, start=args.start)
+    scores = pretrain(
+        args.corpus,
+        args.out,
+        steps=args.steps,
+        batch=args.batch,
+        seed=args.seed,
+        start=args.start,
+        closure_weight=args.closure_weight,
+    )
     for split, r in scores.items():
         print(f"{split:<15} aperture r {r:.3f}")
     return 0

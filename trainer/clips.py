@@ -17,6 +17,7 @@ from engine.model.face_motion import CONTROL_POINTS, SLOTS
 from engine.variants import FPS
 from trainer.faces import EXPRESSIONS, expressions, eye_opening, random_face
 from trainer.speech.corpus import Corpus
+from trainer.speech.visemes import closures
 
 EMOTIONS: dict[str, dict[str, tuple[float, float]]] = {
     "calm": {},
@@ -70,8 +71,8 @@ class Clips:
     """A batch: control points of B clips, F = 1 + 4n frames, of which frame 0 is the reference.
 
     `points` [B, F, 60, 2], `slots` [B, F, 8], `first_frames` [B] (of frame 0 in the corpus), `continuous` [B] bool,
-    `known_at_end` [B] how many of the last frames, 1 to 4, are the picture that the clip ends on, or 0; `captions` of
-    length B.
+    `known_at_end` [B] how many of the last frames, 1 to 4, are the picture that the clip ends on, or 0; `closed`
+    [B, F] bool, where lips close between sounds; `captions` of length B.
     """
 
     points: np.ndarray
@@ -79,6 +80,7 @@ class Clips:
     first_frames: np.ndarray
     continuous: np.ndarray
     known_at_end: np.ndarray
+    closed: np.ndarray
     captions: list[str]
 
 
@@ -105,9 +107,15 @@ class ClipMaker:
         frames = 1 + 4 * content_latents
         ends = np.zeros(size, bool) if ends is None else ends
         made = [self._clip(random, frames, bool(end)) for end in ends]
-        points, slots, first, continuous, known, captions = zip(*made, strict=True)
+        points, slots, first, continuous, known, closed, captions = zip(*made, strict=True)
         return Clips(
-            np.stack(points), np.stack(slots), np.array(first), np.array(continuous), np.array(known), list(captions)
+            np.stack(points),
+            np.stack(slots),
+            np.array(first),
+            np.array(continuous),
+            np.array(known),
+            np.stack(closed),
+            list(captions),
         )
 
     def _clip(self, random: np.random.Generator, frames: int, ends: bool):
@@ -140,7 +148,8 @@ class ClipMaker:
 
         strength[:, _BLINKS] *= self._eyes[face]
         points = self._faces[face] + np.einsum("fe,epc->fpc", strength, self._expressions)
-        return points.astype(np.float32), slots.astype(np.float32), first, continuous, known_at_end, caption
+        closed = closures(curves[:, 0]) & (not fault)
+        return points.astype(np.float32), slots.astype(np.float32), first, continuous, known_at_end, closed, caption
 
     def _quiet(self, frames: int) -> np.ndarray:
         """First frames of the stretches of `frames` in which least is said: nothing, in any corpus of some size."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class FlowBatch:
-    """B clips with their noise. `mask` [B, 1, T, h, w] is 1 where an error counts; None is everywhere."""
+    """B clips with their noise. `mask` [B, 1, T, h, w] is what an error counts there and then; None: 1 everywhere."""
 
     x0: Tensor
     """Clean latents [B, 16, T, h, w]."""
@@ -63,10 +63,11 @@ def predict(velocity: nn.Module, batch: FlowBatch) -> Tensor:
 
 
 def flow_loss(predicted: Tensor, batch: FlowBatch, weights: Tensor) -> Tensor:
-    """The mean squared error, each cell of the latent grid weighed by `weights` [h, w]."""
-    return ((predicted - batch.target).square() * weights).mean() / weights.mean()
+    """The mean squared error, each cell of the latent grid weighed by `weights` [h, w] and the batch's mask."""
+    return flow_errors(predicted, batch, weights).mean()
 
 
 def flow_errors(predicted: Tensor, batch: FlowBatch, weights: Tensor) -> Tensor:
     """The same clip by clip, [B]."""
-    return ((predicted - batch.target).square() * weights).flatten(1).mean(dim=1) / weights.mean()
+    counts = weights if batch.mask is None else weights * batch.mask
+    return ((predicted - batch.target).square() * counts).flatten(1).mean(dim=1) / weights.mean()

@@ -131,7 +131,18 @@ class NanoBatches:
                 "audio": audio,
                 "modal_weights": drawn_phda(recipe, 1000 * sigma, noise),
             },
+            mask=None if recipe.closure_weight == 1 else closure_mask(clips.closed, recipe.closure_weight),
         )
+
+
+def closure_mask(closed: np.ndarray, counts: float) -> Tensor:
+    """`counts` for mouth and jaw in latent frames that hold a frame of `closed` [B, 1 + 4n], 1 elsewhere.
+
+    [B, 1, 1 + n, 8, 8]. The first latent frame, the reference, is never one of them.
+    """
+    held = torch.from_numpy(closed[:, 1:]).unflatten(1, (-1, 4)).any(2)
+    held = torch.cat([torch.zeros_like(held[:, :1]), held], dim=1)[:, None, :, None, None]
+    return 1 + (counts - 1) * held * lip_cells() * (1 - slot_cells())
 
 
 def dropout(recipe: SFTRecipe, size: int, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

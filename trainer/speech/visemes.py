@@ -8,6 +8,7 @@ faces: `trainer.faces` turns the curves into geometry.
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import maximum_filter1d
 
 from trainer.speech.utterance import SILENCE, Phone
 
@@ -25,6 +26,10 @@ class Mouth(NamedTuple):
 
 
 CURVES = ("aperture", "width", "bite", "teeth", "tongue")
+
+_SHUT_BELOW, _OPEN_ABOVE = 0.06, 0.2
+"""Apertures: shut lips touch where they are drawn; the other is any vowel's."""
+_SOON_FRAMES = 5
 
 REST = Mouth(0.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 _BILABIAL = Mouth(0.0, -0.05, 0.0, 0.0, 0.0, 3.0)
@@ -121,3 +126,9 @@ def _segments(phones: tuple[Phone, ...]) -> tuple[np.ndarray, np.ndarray, np.nda
                 widths.append(max(0.45 * share / pieces, 0.022))
                 targets.append(posture)
     return np.array(centres), np.array(widths), np.array(targets)
+
+
+def closures(aperture: np.ndarray) -> np.ndarray:
+    """Frames [F] in which the lips of `aperture` [F] are shut and the mouth is open within 0.2 s: not pauses."""
+    opens_soon = maximum_filter1d(aperture, 2 * _SOON_FRAMES + 1) > _OPEN_ABOVE
+    return np.asarray((aperture < _SHUT_BELOW) & opens_soon)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from trainer.speech.utterance import ARPABET, SILENCE, Phone
-from trainer.speech.visemes import CURVES, REST, mouth_curves, mouth_targets
+from trainer.speech.visemes import CURVES, REST, closures, mouth_curves, mouth_targets
 
 APERTURE, WIDTH, BITE = CURVES.index("aperture"), CURVES.index("width"), CURVES.index("bite")
 
@@ -52,3 +52,12 @@ def test_curves_are_continuous():
 def test_every_phone_of_the_english_engines_has_a_posture():
     for ipa in ARPABET.values():
         assert ipa == SILENCE or mouth_targets(ipa) != [REST]
+
+
+def test_lips_that_close_between_vowels_are_a_closure_and_a_pause_is_none():
+    pause = Phone(SILENCE, 0.48, 2.0)
+    phones = (*spoken("ɑ", "b", "ɑ", length_s=0.16), pause)
+    middles_s = (np.arange(50) + 0.5) / 25
+    closed = closures(mouth_curves(phones, middles_s)[:, APERTURE])
+    assert closed[(middles_s > 0.22) & (middles_s < 0.26)].all()
+    assert not closed[middles_s < 0.14].any() and not closed[middles_s > 1.0].any()
