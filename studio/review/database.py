@@ -53,12 +53,14 @@ class Database:
             shown = parsed.render_as_string(hide_password=True)
             raise UserError(f"The database {shown} cannot be opened ({reason}).", "labels") from error
         self._writer = self._engine.execution_options(**{WRITES: True})
+        # Several queries of one reader see one moment; SQLite's readers always do.
+        self._reader = self._engine if sqlite else self._engine.execution_options(isolation_level="REPEATABLE READ")
         self.is_sqlite = sqlite
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
-        """A transaction that only reads."""
-        with Session(self._engine) as session:
+        """A transaction that only reads, and sees one moment."""
+        with Session(self._reader) as session:
             yield session
 
     @contextmanager

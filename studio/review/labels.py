@@ -23,6 +23,7 @@ PAIR_KINDS = frozenset({"note", "prefer", "skip", "undo"})
 FINISHING = frozenset({"good", "bad", "prefer", "skip"})
 """What ends an item, for this annotator."""
 SKIPPED = "skip"
+SAYINGS_APART = "|"
 
 
 class Mark(BaseModel):
@@ -76,6 +77,11 @@ class Answer:
         """Whether it is one of the answers that the item wants."""
         return self.finished and self.verdict != SKIPPED
 
+    @property
+    def issues(self) -> str:
+        """The ids of the issues, sorted, with spaces between."""
+        return " ".join(sorted(self.marks))
+
     def take(self, kind: str, data: dict[str, Any]) -> None:
         """The next effective key."""
         if kind == "mark":
@@ -95,6 +101,11 @@ def add_up(keys: Iterable[tuple[str, dict[str, Any]]]) -> Answer:
     for kind, data in keys:
         answer.take(kind, data)
     return answer
+
+
+def said(answers: Iterable[tuple[str, str]]) -> str:
+    """What several answers, each a verdict and its issues, say of one item, in an order that tells nothing."""
+    return SAYINGS_APART.join(sorted(f"{verdict} {issues}".strip() for verdict, issues in answers))
 
 
 def read_key_press(values: Any) -> KeyPress:

@@ -8,12 +8,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import select
 
+from studio.review import told
 from studio.review.agreement import nominal_alpha
 from studio.review.database import Database
-from studio.review.labels import SKIPPED
-from studio.review.rows import AnswerRow, ItemRow
 
 CHOICES = ("a", "b", "tie")
 
@@ -34,33 +32,29 @@ class Preferences:
 def preferences_of(database: Database, batch_id: int, reader: str) -> Preferences:
     """What was preferred in the batch, as `reader` may know it."""
     with database.reading() as session:
-        columns = (AnswerRow.item_id, AnswerRow.annotator, AnswerRow.verdict, ItemRow.open)
-        query = select(*columns).join(ItemRow, ItemRow.id == AnswerRow.item_id)
-        rows = session.execute(
-            query.where(AnswerRow.batch_id == batch_id, AnswerRow.verdict.not_in(["", SKIPPED]))
-        ).all()
-    known = {row.item_id for row in rows if row.annotator == reader}
-    told = [row for row in rows if not row.open or row.item_id in known]
+        sayings = told.sayings(session, batch_id, reader)
+        work = told.work(session, batch_id, reader)
     from scipy.stats import binomtest  # takes a second to import
 
-    counts = {choice: sum(row.verdict == choice for row in told) for choice in CHOICES}
+    pairs = np.array(list(sayings.values()), dtype=np.int64)
+    chosen = np.array([[said.count(choice) for choice in CHOICES] for said in sayings], dtype=np.int64).reshape(-1, 3)
+    counts = dict(zip(CHOICES, (pairs @ chosen).tolist(), strict=True))
     decided = counts["a"] + counts["b"]
     share, interval, p = math.nan, (math.nan, math.nan), math.nan
     if decided:
         test = binomtest(counts["b"], decided)
         wilson = test.proportion_ci(method="wilson")
         share, interval, p = counts["b"] / decided, (float(wilson.low), float(wilson.high)), float(test.pvalue)
-    units = np.array([row.item_id for row in told], dtype=np.int64)
-    values = np.array([CHOICES.index(row.verdict) for row in told], dtype=np.int64)
     return Preferences(
-        pairs=len(set(units.tolist())),
+        pairs=int(pairs.sum()),
         counts=counts,
         share_b=share,
         interval=interval,
         sign_test_p=p,
-        alpha=nominal_alpha(units, values),
+        alpha=nominal_alpha(chosen, pairs),
         by_annotator={
-            name: {choice: sum(row.annotator == name and row.verdict == choice for row in told) for choice in CHOICES}
-            for name in sorted({row.annotator for row in told})
+            name: {choice: done.verdicts[choice] for choice in CHOICES}
+            for name, done in work.items()
+            if any(done.verdicts[choice] for choice in CHOICES)
         },
     )

@@ -26,7 +26,7 @@ def upcoming(database: Database, annotator: str, batch_id: int, count: int = AHE
         batch = session.scalars(select(BatchRow).where(BatchRow.id == batch_id).with_for_update()).one()
         now_s = time.time()
         asked = {"batch": batch_id, "annotator": annotator, "now": now_s, "overlap": batch.overlap}
-        held = list(session.execute(_HELD, asked))[:count]
+        held = list(session.execute(_HELD, asked | {"count": count}))
         for _, lease in held:
             # Not every time: a lease that has long to go need not be written again.
             if lease.until_s < now_s + LEASE_S / 2:
@@ -110,6 +110,7 @@ _HELD = (
     # What has closed meanwhile is no longer wanted, but for what an undo brought back.
     .where(_MINE, LeaseRow.until_s > 0, ItemRow.open | (LeaseRow.rank < 0), ~_answered())
     .order_by(LeaseRow.rank)
+    .limit(bindparam("count"))
 )
 _GONE = select(LeaseRow.item_id).where(
     LeaseRow.batch_id == bindparam("batch"),

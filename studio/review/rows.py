@@ -1,8 +1,8 @@
 """The tables of the review tab, for SQLite and PostgreSQL alike.
 
 Knows nothing about what may be done with them (`store`, `queue`). A label event is never changed or deleted; answers,
-the items' counts, leases and cursors are derived from events and from what was handed out, so that the next clip and
-the agreement page need not read the whole history. Times are seconds since the epoch.
+what items hold of them, leases, cursors and work are derived from events and from what was handed out, so that the next
+clip and the agreement page need not read the whole history. Times are seconds since the epoch.
 """
 
 from typing import Any
@@ -52,7 +52,8 @@ class ClipRow(Base):
 class ItemRow(Base):
     """What is asked about: a clip, or a pair. Items are asked in the order of `place`, which is random.
 
-    `open` is whether it still wants answers; a gold item, whose right answer is known, always does.
+    `open` is whether it still wants answers; a gold item, whose right answer is known, always does. `said` is what its
+    answers say (`labels.said`), so that agreement can be counted without reading them.
     """
 
     __tablename__ = "items"
@@ -65,8 +66,12 @@ class ItemRow(Base):
     place: Mapped[float] = mapped_column(Double)
     answers: Mapped[int] = mapped_column(default=0)
     open: Mapped[bool] = mapped_column(default=True)
+    said: Mapped[str] = mapped_column(default="")
 
-    __table_args__ = (Index("items_in_order", "batch_id", "open", "place"),)
+    __table_args__ = (
+        Index("items_in_order", "batch_id", "open", "place"),
+        Index("gold_items", "batch_id", sqlite_where=gold.is_not(None), postgresql_where=gold.is_not(None)),
+    )
 
 
 class EventRow(Base):
@@ -98,13 +103,15 @@ class AnswerRow(Base):
 
     item_id: Mapped[int] = mapped_column(ForeignKey("items.id"), primary_key=True)
     annotator: Mapped[str] = mapped_column(primary_key=True)
-    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), index=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
     verdict: Mapped[str] = mapped_column(default="")
     issues: Mapped[str] = mapped_column(default="")
     """The ids of `marks`, with spaces between, sorted: enough for the agreement."""
     marks: Mapped[dict[str, Any]] = mapped_column(JSON)
     note: Mapped[str] = mapped_column(default="")
     answered_s: Mapped[float] = mapped_column(Double)
+
+    __table_args__ = (Index("answers_of_annotator", "batch_id", "annotator", "verdict"),)
 
 
 class LeaseRow(Base):
@@ -121,7 +128,7 @@ class LeaseRow(Base):
     rank: Mapped[float] = mapped_column(Double)
     until_s: Mapped[float] = mapped_column(Double)
 
-    __table_args__ = (Index("leases_of_annotator", "batch_id", "annotator"),)
+    __table_args__ = (Index("leases_of_annotator", "batch_id", "annotator", "rank"),)
 
 
 class CursorRow(Base):
@@ -132,6 +139,17 @@ class CursorRow(Base):
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), primary_key=True)
     annotator: Mapped[str] = mapped_column(primary_key=True)
     place: Mapped[float] = mapped_column(Double)
+
+
+class WorkRow(Base):
+    """How long an annotator has worked on a batch: the time between key presses, without the pauses."""
+
+    __tablename__ = "work"
+
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), primary_key=True)
+    annotator: Mapped[str] = mapped_column(primary_key=True)
+    at_work_s: Mapped[float] = mapped_column(Double, default=0.0)
+    pressed_s: Mapped[float] = mapped_column(Double)
 
 
 class ExpectedRow(Base):

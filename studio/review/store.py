@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from engine.errors import UserError
 from studio.review.database import Database
 from studio.review.issues import Issue
-from studio.review.labels import Answer, KeyPress, add_up, data_of, is_swapped
+from studio.review.labels import SKIPPED, Answer, KeyPress, add_up, data_of, is_swapped, said
 from studio.review.queue import again, let_go
-from studio.review.rows import AnswerRow, BatchRow, ClipRow, EventRow, ItemRow
+from studio.review.rows import AnswerRow, BatchRow, ClipRow, EventRow, ItemRow, WorkRow
 
 BatchKind = Literal["label", "pairs"]
 MOST_ANNOTATORS = 20
+PAUSE_S = 120.0
+"""Whoever presses no key for longer was away; their pace leaves that out."""
 
 
 class Batch(BaseModel):
@@ -162,6 +164,7 @@ class ReviewStore:
                 self._undo(session, annotator, batch, press)
             else:
                 self._add(session, annotator, batch, press)
+            _work(session, annotator, batch.id)
             return True
 
     def shown(self, annotator: str, items: Sequence[ItemRow]) -> list[tuple[ItemRow, list[ClipSize], Answer]]:
@@ -217,18 +220,17 @@ class ReviewStore:
             item_id=item.id, annotator=annotator, batch_id=batch.id
         )
         row.verdict, row.marks, row.note = after.verdict, after.marks, after.note
-        row.issues, row.answered_s = " ".join(sorted(after.marks)), time.time()
+        row.issues, row.answered_s = after.issues, time.time()
         session.add(row)
         if after.counts != before.counts:
-            change = 1 if after.counts else -1
-            session.execute(
-                update(ItemRow)
-                .where(ItemRow.id == item.id)
-                .values(
-                    answers=ItemRow.answers + change,
-                    open=(ItemRow.answers + change < batch.overlap) | ItemRow.gold.is_not(None),
-                )
-            )
+            session.flush()
+            counting = (AnswerRow.item_id == item.id) & AnswerRow.verdict.not_in(["", SKIPPED])
+            answers = [
+                (verdict, issues)
+                for verdict, issues in session.execute(select(AnswerRow.verdict, AnswerRow.issues).where(counting))
+            ]
+            item.answers, item.said = len(answers), said(answers)
+            item.open = len(answers) < batch.overlap or item.gold is not None
         session.flush()
 
 
@@ -262,6 +264,18 @@ def _top(session: Session, annotator: str, batch_id: int) -> EventRow | None:
     if last is None or last.kind != "undo":
         return last
     return None if last.previous is None else session.get_one(EventRow, last.previous)
+
+
+def _work(session: Session, annotator: str, batch_id: int) -> None:
+    """Another key was pressed."""
+    now_s = time.time()
+    row = session.get(WorkRow, (batch_id, annotator)) or WorkRow(
+        batch_id=batch_id, annotator=annotator, at_work_s=0.0, pressed_s=now_s
+    )
+    if now_s - row.pressed_s <= PAUSE_S:
+        row.at_work_s += max(0.0, now_s - row.pressed_s)
+    row.pressed_s = now_s
+    session.add(row)
 
 
 def _write(

@@ -1,13 +1,18 @@
 """Agreement on answers whose alpha is known, and that nobody is told what they have not answered yet."""
 
+import itertools
 import math
+from collections import Counter
 
 import krippendorff
 import numpy as np
 import pytest
+from sqlalchemy import select
 
 from studio.review.agreement import agreement_of, nominal_alpha
 from studio.review.preferences import preferences_of
+from studio.review.rows import AnswerRow, ItemRow
+from tests.proofs.review_fill import fill
 from tests.studio.review.small_clips import key, small_clip
 from tests.studio.review.test_store import items_of
 
@@ -39,6 +44,52 @@ def test_alpha_is_krippendorffs_over_who_marked_what(reviews, filled):
         assert agreement.alpha[issue] == pytest.approx(expected)
     assert math.isnan(agreement.alpha["identity"])
     assert (agreement.items, agreement.left, agreement.compared) == (6, 0, 6)
+
+
+def test_the_numbers_are_those_of_reading_every_answer(reviews):
+    batch = fill(reviews, 150)
+    names = ("good", *reviews.issues)
+    for reader in ("ada", "stranger"):
+        with reviews.database.reading() as session:
+            items = {item.id: item for item in session.scalars(select(ItemRow))}
+            answers = list(session.scalars(select(AnswerRow)))
+        mine = {answer.item_id for answer in answers if answer.annotator == reader}
+        told = [each for each in answers if not items[each.item_id].open or each.item_id in mine]
+        said = [(each.item_id, {*each.issues.split(), each.verdict}) for each in told if each.verdict != "skip"]
+        found = agreement_of(reviews.database, batch, reader, reviews.issues)
+        table = np.full((5, len(items)), np.nan)
+        for name in names:
+            table[:] = np.nan
+            for item, words in said:
+                table[np.isnan(table[:, item - 1]).argmax(), item - 1] = name in words
+            assert found.alpha[name] == pytest.approx(krippendorff.alpha(table, level_of_measurement="nominal"))
+        confusion = np.zeros((len(names), len(names)))
+        for (item, one), (same, other) in itertools.permutations(said, 2):
+            if item == same:
+                confusion += np.outer([name in one - other for name in names], [name in other - one for name in names])
+                confusion += np.diag([name in one & other for name in names]) / 2
+        assert (found.confusion == confusion).all()
+        gold = {item.id for item in items.values() if item.gold}
+        open_ones = {item.id for item in items.values() if item.open} - gold
+        assert (found.items, found.left, found.left_for_reader) == (150, len(open_ones), len(open_ones - mine))
+        gold_items = [each.item_id in gold for each in told]
+        kinds = [(each.annotator, each.verdict == "skip", known) for each, known in zip(told, gold_items, strict=True)]
+        for pace in found.pace:
+            mine_of = Counter(kind for kind in kinds if kind[0] == pace.annotator)
+            skipped = sum(count for (_, skip, _), count in mine_of.items() if skip)
+            assert (pace.answers, pace.skipped) == (mine_of.total() - skipped, skipped)
+            assert pace.gold_answered == mine_of[pace.annotator, False, True]
+        assert {pace.annotator for pace in found.pace} == {annotator for annotator, *_ in kinds}
+
+
+def test_pauses_are_no_work(reviews, filled, monkeypatch: pytest.MonkeyPatch):
+    batch, now_s = filled(4), 1_700_000_000.0
+    for item, gap_s in zip(items_of(reviews, batch), (0.0, 9.0, 3600.0, 9.0), strict=True):
+        now_s += gap_s
+        monkeypatch.setattr("studio.review.store.time.time", lambda: now_s)  # noqa: B023 - read at once
+        reviews.press("ada", batch, key(item.id, "good"))
+    (pace,) = found(reviews, batch).pace
+    assert pace.per_hour == pytest.approx(4 * 3600 / 18)
 
 
 def test_what_one_said_and_the_other_did_not_is_counted_both_ways(reviews, filled):
@@ -79,11 +130,16 @@ def test_answers_to_known_clips_are_checked(reviews, filled):
 
 
 @pytest.mark.parametrize(
-    ("units", "values", "alpha"),
-    [([1, 1, 2, 2], [0, 0, 1, 1], 1.0), ([1, 1], [1, 1], math.nan), ([1, 2], [0, 1], math.nan), ([], [], math.nan)],
+    ("values", "counts", "alpha"),
+    [
+        ([[2, 0], [0, 2]], [1, 1], 1.0),
+        ([[0, 2]], [1], math.nan),
+        ([[1, 0], [0, 1]], [1, 1], math.nan),
+        ([], [], math.nan),
+    ],
 )
-def test_alpha_at_its_ends(units, values, alpha):
-    measured = nominal_alpha(np.array(units, dtype=int), np.array(values, dtype=int))
+def test_alpha_at_its_ends(values, counts, alpha):
+    measured = nominal_alpha(np.array(values, dtype=int).reshape(-1, 2), np.array(counts, dtype=int))
     assert measured == pytest.approx(alpha, nan_ok=True)
 
 

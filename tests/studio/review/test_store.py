@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, func, select
 
 from engine.errors import UserError
 from studio.review.database import Database, migrate
-from studio.review.labels import add_up
+from studio.review.labels import add_up, said
 from studio.review.queue import upcoming
 from studio.review.rows import AnswerRow, Base, EventRow, ItemRow
 from studio.review.store import ReviewStore, _fold
@@ -125,6 +125,7 @@ def test_answers_and_counts_are_what_the_events_add_up_to(reviews, filled):
         for item in session.scalars(select(ItemRow)):
             given = [answer for answer in answers if answer.item_id == item.id and answer.verdict not in ("", "skip")]
             assert item.answers == len(given)
+            assert item.said == said((answer.verdict, answer.issues) for answer in given)
             assert item.open == (len(given) < 2)
     assert len(answers) > 6
 
