@@ -8,9 +8,12 @@ The queue is fair between owners: next is the owner who has waited longest since
 theirs the first by position.
 """
 
+import base64
+import hashlib
 import re
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -41,13 +44,21 @@ class JobStore:
         self.files = self.folder / "jobs"
         self.files.mkdir(parents=True, exist_ok=True)
         self._engine = open_database(self.folder / "jobs.sqlite")
+        self._submitting = threading.Lock()
 
-    def submit(self, owner: str, request: GenerationRequest, *, instead_of: str | None = None) -> Job:
+    def submit(
+        self, owner: str, request: GenerationRequest, *, instead_of: str | None = None, once: str | None = None
+    ) -> Job:
         """Copy the request's media into a new job's folder and queue it. The row comes after its files.
 
-        `instead_of` names a pending job of the same owner whose place in the queue the new one takes.
+        `instead_of` names a pending job of the same owner whose place in the queue the new one takes. What the owner
+        has submitted with the same `once` before is not queued again; the job that it became is returned.
         """
-        job_id = secrets.token_urlsafe(16)
+        with self._submitting:
+            job_id = secrets.token_urlsafe(16) if once is None else _name_of(owner, once)
+            return self.find(job_id, owner) or self._submit(job_id, owner, request, instead_of)
+
+    def _submit(self, job_id: str, owner: str, request: GenerationRequest, instead_of: str | None) -> Job:
         folder = self.folder_of(job_id)
         folder.mkdir()
         kept = request.model_dump(mode="json")
@@ -320,6 +331,11 @@ def _fair_order(session: Transaction) -> list[int]:
 
 def _mine(job_id: str, owner: str) -> ColumnElement[bool]:
     return (JobRow.id == job_id) & (JobRow.owner == owner)
+
+
+def _name_of(owner: str, once: str) -> str:
+    """A job's id that only who knows the owner's secret can tell."""
+    return base64.urlsafe_b64encode(hashlib.sha256(f"{owner} {once}".encode()).digest()[:16]).decode().rstrip("=")
 
 
 def _in(states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:

@@ -99,20 +99,24 @@ class Studio:
             raise UserError(f"{variant.title} is not installed: its files belong in {variant.folder}.", "model")
         return request
 
-    def queue(self, owner: str, request: GenerationRequest, *, instead_of: str | None = None) -> Job:
-        """Queue a checked request. Raises UserError where the queue is full."""
+    def queue(
+        self, owner: str, request: GenerationRequest, *, instead_of: str | None = None, once: str | None = None
+    ) -> Job:
+        """Queue a checked request, at most once for each `once`. Raises UserError where the queue is full."""
         limits = self.limits
         if limits.jobs_per_visitor is not None and self.store.count(owner) >= limits.jobs_per_visitor:
             raise UserError(f"You have {limits.jobs_per_visitor} jobs waiting already; let one of them finish first.")
         if limits.jobs is not None and self.store.count() >= limits.jobs:
             raise UserError(f"The queue is full ({limits.jobs} jobs); try again in a few minutes.")
-        job = self.store.submit(owner, request, instead_of=instead_of)
+        job = self.store.submit(owner, request, instead_of=instead_of, once=once)
         self.worker.wake()
         return job
 
-    def repeat(self, owner: str, request: GenerationRequest, seeds: list[int]) -> list[Job]:
+    def repeat(self, owner: str, request: GenerationRequest, seeds: list[int], *, once: str | None = None) -> list[Job]:
         """Queue a checked request once with each of `seeds`. Raises UserError where the queue is full."""
-        return [self.queue(owner, request.model_copy(update={"seed": seed})) for seed in seeds]
+        each = [None if once is None else f"{once}-{turn}" for turn in range(len(seeds))]
+        made = (request.model_copy(update={"seed": seed}) for seed in seeds)
+        return [self.queue(owner, one, once=name) for one, name in zip(made, each, strict=True)]
 
     def tune(self, owner: str, job_id: str | None, live: LiveSettings) -> bool:
         """Let a running job use `live` from its next denoising step on. False where it does not run."""

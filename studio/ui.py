@@ -43,6 +43,7 @@ def build_page(studio: Studio, examples: Examples, review: ReviewDesk) -> gr.Blo
         with gr.Row(elem_classes="em-top"):
             views.said(lambda: views.header(TITLE, tr(TAGLINE)))
             pill = views.drawn(elem_id="readiness")
+        views.said(_lost, elem_id="connection")
         with gr.Tabs(elem_id="tabs") as tabs:
             task_tabs = {}
             for task in TASKS:
@@ -68,6 +69,11 @@ def build_page(studio: Studio, examples: Examples, review: ReviewDesk) -> gr.Blo
             add_endpoint(task, studio)
         _connect_load(page, studio, workspace, pill)
     return page
+
+
+def _lost() -> str:
+    """Shown by page/connection.js while it waits."""
+    return views.notice(tr("The connection is lost. Jobs go on; the page does too, as soon as the studio answers."))
 
 
 def _task_caption(task: Task) -> str:

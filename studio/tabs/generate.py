@@ -33,6 +33,8 @@ SHOW_WHAT_HAPPENED = """() => {
     shown?.scrollIntoView({ behavior: "smooth", block: "nearest" });
 }"""
 """On a narrow screen the result is below the form, and an error may be above the button."""
+ONCE_HEADER = "X-Once"
+"""A number of its own, with which page/connection.js sends an event as often as it takes to arrive."""
 BATCH_HINT = (
     "A folder with pictures and voices of the same names, or a CSV with its files: one job each. Or drop a video of "
     "ours anywhere on the page to have its settings back."
@@ -205,15 +207,17 @@ class Workspace:
         if random_seed:
             given["seed"] = new_seed()
         updates: Updates = {self.form.seed: given["seed"]}
+        once = request.headers.get(ONCE_HEADER)
         try:
             asked = self.studio.check(self.form.request_values(task, given), self.form.settings_values(given))
             seeds = [asked.seed, *(new_seed() for _ in range(int(count or 1) - 1))]
-            job = self.studio.queue(owner, asked, instead_of=editing or None)
-            self.studio.repeat(owner, asked, seeds[1:])
+            job = self.studio.queue(owner, asked, instead_of=editing or None, once=once)
+            self.studio.repeat(owner, asked, seeds[1:], once=once)
         except UserError as wrong:
             if wrong.field is not None and wrong.field not in BESIDE_MEDIA:
                 updates[self.form.settings_accordion] = gr.Accordion(open=True)
             return updates | self._say(wrong.message, wrong.field or "form")
+        updates[self.form.seed] = job.request["seed"]
         hidden = {self.editing: "", self.editing_note: gr.update(visible=False)}
         return updates | hidden | self._show(job)
 

@@ -77,7 +77,7 @@ CURVE_WORDS = {
     "boost": "Boost",
     "motion_group": "Motion group, steps",
     "detail_group": "Detail group",
-    "weights": "PhDA weight over τ, from noise to clean; lines are steps",
+    "weights": "PhDA weight over τ; lines are steps",
     "negatives": "Weight of the negative prompts",
 }
 

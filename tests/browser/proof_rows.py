@@ -305,6 +305,10 @@ def sessions(proof: Proof, server: Server) -> None:
 def settings(proof: Proof, server: Server) -> None:
     """Is every setting in the form, a flag, in the API and in the record?"""
     page = proof.visit(server)
+    fill(page, short_voice(proof.folder, 1.0))
+    page.click(GENERATE)
+    video_state(page)
+    (made,) = server.jobs(owner_of(page))
     names = set(flatten(VARIANTS["nano"].default_settings.model_dump()))
     used = names - VARIANTS["nano"].inert_settings
     for accordion in ("#settings", "#live-tuning"):
@@ -316,8 +320,8 @@ def settings(proof: Proof, server: Server) -> None:
     api = Client(server.address, verbose=False).view_api(return_format="dict", print_info=False)
     given = {one["parameter_name"] for one in api["named_endpoints"]["/generate_talking_head"]["parameters"]}
     parameters = {name for name in names if name.replace(".", "_") in given}
-    made = next(server.data.glob("jobs/*/*[0-9].mp4"))
-    record = names & set(flatten(read_record(made).request.settings.model_dump()))
+    video = server.data / "jobs" / made.id / made.request["out"]
+    record = names & set(flatten(read_record(video).request.settings.model_dump()))
     found = {"form": (form, used), "flags": (flags, names), "API": (parameters, names), "record": (record, names)}
     measured = ", ".join(f"{where} {len(has)} of {len(wanted)}" for where, (has, wanted) in found.items())
     missing = sorted({f"{where}: {name}" for where, (has, wanted) in found.items() for name in wanted - has})

@@ -16,6 +16,7 @@ from tests.browser.studio_steps import (
     Visitor,
     expect,
     job_is_sampling,
+    owner_of,
     small_server,
     start_from_example,
     video_state,
@@ -163,6 +164,22 @@ def test_a_phone_shows_everything_without_scrolling_sideways(server: Server, vis
     start_from_example(page)
     video_state(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_lost_connection_is_waited_out(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    start_from_example(page)
+    page.wait_for_selector(".em-progress")
+    page.context.set_offline(True)
+    expect(page.locator("#connection")).to_be_visible()
+    page.fill("#prompt textarea", "for the next one")
+    page.click(GENERATE)
+    page.context.set_offline(False)
+    expect(page.locator("#connection")).to_be_hidden()
+    expect(page.locator("#prompt textarea")).to_have_value("for the next one")
+    video_state(page)
+    prompts = [job.request["prompt"] for job in server.jobs(owner_of(page))]
+    assert prompts == ["for the next one", ""]
 
 
 def test_after_a_kill_the_open_page_offers_the_job_again(tmp_path: Path, examples: Path, visitor: Visitor):

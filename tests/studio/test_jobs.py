@@ -17,6 +17,14 @@ def sampling(step: int, preview: bytes | None = None) -> Progress:
     return Progress(stage="sampling", done=step, total=8, fraction=step / 8, seconds_left=3.0, preview=preview)
 
 
+def test_what_is_sent_twice_is_queued_once(store: JobStore, asked: GenerationRequest):
+    first = store.submit("me", asked, once="click")
+    assert store.submit("me", asked, once="click") == first
+    others = {store.submit(owner, asked, once=once).id for owner, once in (("me", "another"), ("you", "click"))}
+    assert len(others | {first.id}) == 3
+    assert (store.count("me"), store.count("you")) == (2, 1)
+
+
 def test_a_job_keeps_its_own_copies_of_its_inputs(store: JobStore, asked: GenerationRequest, tmp_path: Path):
     moved = tmp_path / "mine.jpg"
     shutil.copy(asked.image, moved)
