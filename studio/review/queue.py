@@ -9,7 +9,7 @@ is found by its leases. Knows nothing about what is answered, only whether.
 import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, bindparam, delete, exists, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from studio.review.database import Database
@@ -48,15 +48,17 @@ def _lease(session: Session, items: list[ItemRow], asked: dict[str, Any]) -> lis
     return items
 
 
-def let_go(session: Session, annotator: str, item_id: int, *, skipped: bool) -> None:
-    """The annotator is through with the item. Behind a skip the lease stays, so that others come back for it."""
-    lease = session.get(LeaseRow, (item_id, annotator))
-    if lease is None:
-        return
-    if skipped:
-        lease.until_s = 0.0
+def let_go(session: Session, annotator: str, item: ItemRow, *, skipped: bool) -> None:
+    """The annotator is through with the item. Behind a skip the lease stays, so that others come back for it.
+
+    An item that has closed is held by nobody but who brought it back by an undo; a gold one goes to everybody anyway.
+    """
+    mine = (LeaseRow.item_id == item.id) & (LeaseRow.annotator == annotator)
+    if skipped and item.open and item.gold is None:
+        session.execute(update(LeaseRow).where(mine).values(until_s=0.0))
     else:
-        session.delete(lease)
+        others = (LeaseRow.item_id == item.id) & (LeaseRow.rank >= 0)
+        session.execute(delete(LeaseRow).where(mine if item.open else mine | others))
 
 
 def again(session: Session, annotator: str, item: ItemRow) -> None:

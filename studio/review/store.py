@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
 from engine.errors import UserError
@@ -171,23 +171,25 @@ class ReviewStore:
         """The items with what a player needs to know of their clips, and what the annotator has said about each."""
         clip_ids = {clip_id for item in items for clip_id in (item.clip_id, item.other_clip_id) if clip_id}
         columns = (ClipRow.id, ClipRow.num_frames, ClipRow.fps, ClipRow.width_px, ClipRow.height_px)
+        theirs = AnswerRow.item_id.in_([item.id for item in items]) & (AnswerRow.annotator == annotator)
         with self.database.reading() as session:
             clips = {
                 row.id: ClipSize(*row) for row in session.execute(select(*columns).where(ClipRow.id.in_(clip_ids)))
             }
-            return [
-                (
-                    item,
-                    [clips[clip_id] for clip_id in (item.clip_id, item.other_clip_id) if clip_id],
-                    answer_of(session, annotator, item.id),
-                )
-                for item in items
-            ]
+            answers = {row.item_id: _answer(row) for row in session.scalars(select(AnswerRow).where(theirs))}
+        return [
+            (
+                item,
+                [clips[clip_id] for clip_id in (item.clip_id, item.other_clip_id) if clip_id],
+                answers.get(item.id, Answer()),
+            )
+            for item in items
+        ]
 
     def answer(self, annotator: str, item_id: int) -> Answer:
         """What the annotator has said about the item so far."""
         with self.database.reading() as session:
-            return answer_of(session, annotator, item_id)
+            return _answer(session.get(AnswerRow, (item_id, annotator)))
 
     def _add(self, session: Session, annotator: str, batch: Batch, press: KeyPress) -> None:
         item = session.get(ItemRow, press.item)
@@ -195,53 +197,47 @@ class ReviewStore:
             raise UserError(f"{batch.title} holds no item {press.item}; reload the page.", "item")
         swapped = is_swapped(item.id, annotator)
         pair = batch.kind == "pairs"
-        before = answer_of(session, annotator, item.id)
-        data = data_of(press, before, self.issues, pair=pair, swapped=swapped)
+        row = session.get(AnswerRow, (item.id, annotator))
+        data = data_of(press, _answer(row), self.issues, pair=pair, swapped=swapped)
         top = _top(session, annotator, batch.id)
         _write(session, annotator, item, press, data, previous=top.number if top else None)
-        self._settle(session, annotator, batch, item, before)
-        if answer_of(session, annotator, item.id).finished:
-            let_go(session, annotator, item.id, skipped=press.kind == "skip")
+        after = self._settle(session, annotator, batch, item, row)
+        if after.finished:
+            let_go(session, annotator, item, skipped=press.kind == "skip")
 
     def _undo(self, session: Session, annotator: str, batch: Batch, press: KeyPress) -> None:
         top = _top(session, annotator, batch.id)
         if top is None:
             raise UserError("There is nothing to undo.", "kind")
         item = session.get_one(ItemRow, top.item_id)
-        before = answer_of(session, annotator, item.id)
+        row = session.get(AnswerRow, (item.id, annotator))
         _write(session, annotator, item, press, {}, previous=top.previous, undoes=top.number)
-        self._settle(session, annotator, batch, item, before)
+        self._settle(session, annotator, batch, item, row)
         again(session, annotator, item)
 
-    def _settle(self, session: Session, annotator: str, batch: Batch, item: ItemRow, before: Answer) -> None:
-        """Bring the answer, and the count of answers that its item has, up to date."""
-        after = _fold(session, annotator, item.id)
-        row = session.get(AnswerRow, (item.id, annotator)) or AnswerRow(
-            item_id=item.id, annotator=annotator, batch_id=batch.id
-        )
+    def _settle(self, session: Session, annotator: str, batch: Batch, item: ItemRow, row: AnswerRow | None) -> Answer:
+        """Bring the answer in `row`, and what its item holds of all answers, up to date."""
+        before, after = _answer(row), _fold(session, annotator, item.id)
+        row = row or AnswerRow(item_id=item.id, annotator=annotator, batch_id=batch.id)
         row.verdict, row.marks, row.note = after.verdict, after.marks, after.note
         row.issues, row.answered_s = after.issues, time.time()
         session.add(row)
-        if after.counts != before.counts:
-            session.flush()
-            counting = (AnswerRow.item_id == item.id) & AnswerRow.verdict.not_in(["", SKIPPED])
-            answers = [
-                (verdict, issues)
-                for verdict, issues in session.execute(select(AnswerRow.verdict, AnswerRow.issues).where(counting))
-            ]
-            item.answers, item.said = len(answers), said(answers)
-            item.open = len(answers) < batch.overlap or item.gold is not None
         session.flush()
+        if after.counts != before.counts:
+            counting = (AnswerRow.item_id == item.id) & AnswerRow.verdict.not_in(["", SKIPPED])
+            answers = session.execute(select(AnswerRow.verdict, AnswerRow.issues).where(counting)).all()
+            item.answers, item.said = len(answers), said((verdict, issues) for verdict, issues in answers)
+            item.open = len(answers) < batch.overlap or item.gold is not None
+            session.flush()
+        return after
 
 
-def answer_of(session: Session, annotator: str, item_id: int) -> Answer:
-    """The annotator's answer to the item, as it was brought up to date last."""
-    row = session.get(AnswerRow, (item_id, annotator))
+def _answer(row: AnswerRow | None) -> Answer:
     return Answer() if row is None else Answer(dict(row.marks), row.note, row.verdict)
 
 
 def _fold(session: Session, annotator: str, item_id: int) -> Answer:
-    """The same from its events."""
+    """The annotator's answer to the item, from its events."""
     mine = (EventRow.item_id == item_id) & (EventRow.annotator == annotator)
     events = list(session.scalars(select(EventRow).where(mine).order_by(EventRow.number)))
     undone = {event.undoes for event in events}
@@ -269,13 +265,12 @@ def _top(session: Session, annotator: str, batch_id: int) -> EventRow | None:
 def _work(session: Session, annotator: str, batch_id: int) -> None:
     """Another key was pressed."""
     now_s = time.time()
-    row = session.get(WorkRow, (batch_id, annotator)) or WorkRow(
-        batch_id=batch_id, annotator=annotator, at_work_s=0.0, pressed_s=now_s
-    )
-    if now_s - row.pressed_s <= PAUSE_S:
-        row.at_work_s += max(0.0, now_s - row.pressed_s)
-    row.pressed_s = now_s
-    session.add(row)
+    gap_s = now_s - WorkRow.pressed_s
+    worked_s = case((gap_s.between(0, PAUSE_S), WorkRow.at_work_s + gap_s), else_=WorkRow.at_work_s)
+    mine = (WorkRow.batch_id == batch_id) & (WorkRow.annotator == annotator)
+    known = session.execute(update(WorkRow).where(mine).values(at_work_s=worked_s, pressed_s=now_s))
+    if not known.rowcount:  # type: ignore[attr-defined]
+        session.add(WorkRow(batch_id=batch_id, annotator=annotator, at_work_s=0.0, pressed_s=now_s))
 
 
 def _write(

@@ -3,8 +3,8 @@
 What is in it (`SHAPE` says it in a sentence): five annotators, two to a clip, have answered the first four fifths of
 the order; one clip in a hundred is gold and answered by all of them. Somewhat more than half of what they say is that a
 clip is good; else one to three of the twelve issues are wrong, and the second annotator says the same as the first two
-times in three. One clip in thirty was skipped by a third annotator first, one answer in thirty was undone and given
-again, one in twenty has a note. Nobody labels at night.
+times in three. One clip in thirty was skipped by a third annotator first, and a tenth of those wait for their second
+answer; one answer in thirty was undone and given again, one in twenty has a note. Nobody labels at night.
 """
 
 import random
@@ -24,12 +24,12 @@ ANNOTATORS = ("ada", "ben", "cem", "dora", "emil")
 OVERLAP = 2
 ANSWERED_SHARE = 0.8
 GOLD_SHARE, SKIPPED_SHARE, UNDONE_SHARE, NOTED_SHARE = 0.01, 1 / 30, 1 / 30, 0.05
-GOOD_SHARE, SAME_SHARE = 0.55, 2 / 3
+GOOD_SHARE, SAME_SHARE, WAITING_SHARE = 0.55, 2 / 3, 0.1
 AT_WORK_S, PACE_S = 6 * 3600.0, (6.0, 14.0)
 SHAPE = (
     f"{len(ANNOTATORS)} annotators, {OVERLAP} to a clip, have answered {ANSWERED_SHARE:.0%} of the clips; "
-    f"{GOLD_SHARE:.0%} are gold and answered by all, {SKIPPED_SHARE:.1%} of the clips were skipped by somebody, "
-    f"{UNDONE_SHARE:.1%} of the answers undone and given again"
+    f"{GOLD_SHARE:.0%} are gold and answered by all, {SKIPPED_SHARE:.1%} were skipped by somebody, of which a tenth "
+    f"waits for its second answer, {UNDONE_SHARE:.1%} of the answers undone and given again"
 )
 CHUNK = 2000
 
@@ -74,12 +74,13 @@ class History:
             self._press(item, annotator, verdict, {})
         self._add_up(item, annotator, verdict, marks, note)
 
-    def skip(self, item: int, annotator: str) -> None:
-        """The annotator goes past the item, and the lease stays behind."""
+    def skip(self, item: int, annotator: str, *, waiting: bool) -> None:
+        """The annotator goes past the item; where it still waits for answers, the lease stays behind."""
         self._press(item, annotator, "skip", {})
         self._add_up(item, annotator, "skip", {}, "")
-        lease = {"batch_id": self.batch, "rank": self.clock_s[annotator], "until_s": 0.0}
-        self.leases.append({"item_id": item, "annotator": annotator, **lease})
+        if waiting:
+            lease = {"batch_id": self.batch, "rank": self.clock_s[annotator], "until_s": 0.0}
+            self.leases.append({"item_id": item, "annotator": annotator, **lease})
 
     def _mark(self) -> dict[str, Any]:
         start_s = round(self.chance.uniform(0.0, 1.0), 2)
@@ -130,7 +131,7 @@ def fill(store: ReviewStore, clips: int) -> int:
     for some in _chunks(done):
         for item_id, _, right in some:
             _answer(history, item_id, right)
-        _write(store, history, {item_id for item_id, _, right in some if right is None})
+        _write(store, history, {item_id for item_id, _, right in some if right is not None})
     with store.database.writing() as session:
         place = done[-1][1] if done else -1.0
         session.add_all(CursorRow(batch_id=batch, annotator=name, place=place) for name in ANNOTATORS)
@@ -146,20 +147,23 @@ def _answer(history: History, item: int, right: dict[str, Any] | None) -> None:
     chance = history.chance
     first = history.opinion() if right is None else right["issues"]
     who = chance.sample(ANNOTATORS, len(ANNOTATORS))
+    wanted = len(ANNOTATORS) if right is not None else OVERLAP
     if right is None and chance.random() < SKIPPED_SHARE:
-        history.skip(item, who.pop())
-    for annotator in who if right is not None else who[:OVERLAP]:
+        waiting = chance.random() < WAITING_SHARE
+        history.skip(item, who.pop(), waiting=waiting)
+        wanted -= waiting
+    for annotator in who[:wanted]:
         history.answer(item, annotator, first if chance.random() < SAME_SHARE else history.opinion())
 
 
-def _write(store: ReviewStore, history: History, closed: set[int]) -> None:
+def _write(store: ReviewStore, history: History, gold: set[int]) -> None:
     with store.database.writing() as session:
         for table, rows in ((EventRow, history.events), (AnswerRow, history.answers), (LeaseRow, history.leases)):
             if rows:
                 session.execute(insert(table), rows)
             rows.clear()
         changes = [
-            {"id": item, "answers": len(answers), "said": said(answers), "open": item not in closed}
+            {"id": item, "answers": len(answers), "said": said(answers), "open": item in gold or len(answers) < OVERLAP}
             for item, answers in history.said.items()
         ]
         session.execute(update(ItemRow), changes)

@@ -41,6 +41,7 @@ def upgrade() -> None:
     op.create_index("gold_items", "items", ["batch_id"], sqlite_where=gold, postgresql_where=gold)
     op.drop_index("ix_answers_batch_id", "answers")
     op.create_index("answers_of_annotator", "answers", ["batch_id", "annotator", "verdict"])
+    op.execute("DELETE FROM leases WHERE rank >= 0 AND item_id IN (SELECT id FROM items WHERE NOT open)")
     op.drop_index("leases_of_annotator", "leases")
     op.create_index("leases_of_annotator", "leases", ["batch_id", "annotator", "rank"])
 
