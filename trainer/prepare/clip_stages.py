@@ -18,10 +18,11 @@ from engine.media.film import filled
 from engine.media.lip_region import lip_box
 from trainer.evaluate.lip_metrics import lip_metrics
 from trainer.evaluate.mouth import inner_lip_aperture
-from trainer.evaluate.speech_tracks import voiced_frames
+from trainer.evaluate.speech_tracks import band_log_energy_db, voiced_frames
 from trainer.prepare.clip import clip_frames, clip_voice
 from trainer.prepare.duplicates import SOUND_STAGE, majority, picture_bits
 from trainer.prepare.files import written_whole
+from trainer.prepare.lag import chance_of_lag_within
 from trainer.prepare.overlays import OVERLAY_STAGE
 from trainer.prepare.rows import Rejected, Row, Stage, Workshop
 from trainer.prepare.syncnet import SyncNet
@@ -32,6 +33,8 @@ SECOND_FACE_LOOKS = 2
 """In so many of them another face must be, because detectors see faces in folds and foliage now and then."""
 FACE_SIDE_PX = 256
 LIGHT_LOOKS = 5
+LAG_CHANCE = 0.05
+"""A lag beyond the limit counts where one within it would fit as well by this chance at the most."""
 
 
 def _length(row: Row, workshop: Workshop) -> Row:
@@ -153,15 +156,19 @@ def _sync(row: Row, workshop: Workshop) -> Row:
         return _syncnet(row, workshop)
     faces = load_faces(row, workshop)
     aperture = np.array([inner_lip_aperture(points) for points in faces["landmarks_px"]])
+    voice = clip_voice(row, workshop)
     try:
-        measured, _ = lip_metrics(aperture, clip_voice(row, workshop), english=False)
+        measured, _ = lip_metrics(aperture, voice, english=False)
     except UserError as error:
         raise Rejected("no speech", error.message) from error
     if measured.r < settings.min_lip_r:
         raise Rejected("out of sync", f"proxy/mesh_lip_r {measured.r:.2f}; at least {settings.min_lip_r:g} is wanted.")
-    if abs(measured.lag_frames) > settings.max_lag_frames:
+    frames = len(aperture)
+    loudness, voiced = band_log_energy_db(voice)[:frames], voiced_frames(voice)[:frames]
+    chance = chance_of_lag_within(aperture, loudness, voiced, settings.max_lag_frames)
+    if chance <= LAG_CHANCE:
         raise Rejected("out of sync", _lag(measured.lag_frames, settings.max_lag_frames))
-    return {"lip_r": round(measured.r, 4), "lip_lag_frames": measured.lag_frames}
+    return {"lip_r": round(measured.r, 4), "lip_lag_frames": measured.lag_frames, "lip_lag_chance": round(chance, 4)}
 
 
 def _syncnet(row: Row, workshop: Workshop) -> Row:
@@ -190,6 +197,6 @@ CLIP_STAGES = (
     OVERLAY_STAGE,
     Stage("faces", 1, _faces, ("min_sharpness", "min_coverage", "max_second_face", "min_face")),
     Stage("light", 1, _light, ("min_sharpness", "luma")),
-    Stage("sync", 1, _sync, ("sync", "syncnet", "max_lag_frames", "min_lip_r", "min_sync_confidence")),
+    Stage("sync", 2, _sync, ("sync", "syncnet", "max_lag_frames", "min_lip_r", "min_sync_confidence")),
     SOUND_STAGE,
 )

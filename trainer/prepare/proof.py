@@ -6,6 +6,7 @@ that finding it can be told from mending it.
 """
 
 import argparse
+import json
 import multiprocessing
 import random
 import shutil
@@ -14,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from trainer.prepare.settings import PrepareSettings
 from trainer.prepare.workers import LocalWorkers
 
 KILLED_VIDEOS = 2
+POLL_S = 0.01
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _apart(function: Callable[..., Any], *args: Any) -> Any:
-    """`function` in a process of its own, so that this one holds no threads when it forks."""
+    """`function` in a process of its own, which takes its memory and threads with it."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args).result()
 
@@ -73,17 +76,23 @@ def judge(planted: list[Planted], result: Yield) -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class Kills:
-    """`before_the_end` of the kills hit a run; the others came when it had ended. `files` were compared."""
+    """`before_the_end` of the kills hit a run; the others came when it had ended. `done` is the share of the answers
+    and shards that each kill left behind, `files` were compared."""
 
     asked: int
     before_the_end: int
+    done: list[float]
     files: int
     equal: bool
     undisturbed_s: float
 
 
 def kill_and_compare(folder: Path, settings: PrepareSettings, kills: int) -> Kills:
-    """Prepare a few videos undisturbed, and again while being killed (signal 9) at random moments, then to the end."""
+    """Prepare a few videos undisturbed, and again while being killed (signal 9), then to the end.
+
+    The undisturbed run's time is cut into as many parts as there are kills, and each kill comes at a random moment of
+    its part: so long after the same answer or shard was written.
+    """
     source = folder / "killed_videos"
     for number in range(KILLED_VIDEOS):
         name = f"clean_{number:02d}.mp4"
@@ -93,27 +102,51 @@ def kill_and_compare(folder: Path, settings: PrepareSettings, kills: int) -> Kil
     for out in outs:
         shutil.rmtree(out, ignore_errors=True)
     small = settings.model_copy(update={"shard_clips": 1})
-    # A fork has all modules loaded, so that the kills hit the work and not the start of Python.
-    context = multiprocessing.get_context("fork")
-    started = time.monotonic()
-    whole = context.Process(target=_prepare, args=(source, outs[0], small))
-    whole.start()
-    whole.join()
-    undisturbed_s = time.monotonic() - started
+    whole = _start(source, outs[0], small)
+    reached_s = _watched(whole, outs[0])
     moments = random.Random(0)
-    before_the_end = 0
-    for _ in range(kills):
-        process = context.Process(target=_prepare, args=(source, outs[1], small))
-        process.start()
-        process.join(moments.uniform(0.0, 2 * undisturbed_s / kills))
+    before_the_end, done = 0, list[float]()
+    for number in range(kills):
+        moment_s = reached_s[-1] * (number + moments.random()) / kills
+        written = max(index for index, time_s in enumerate(reached_s) if time_s <= moment_s)
+        process = _start(source, outs[1], small)
+        while process.is_alive() and _written(outs[1]) < written:
+            time.sleep(POLL_S)
+        process.join(moment_s - reached_s[written])
         before_the_end += process.is_alive()
         process.kill()
         process.join()
-    last = context.Process(target=_prepare, args=(source, outs[1], small))
-    last.start()
-    last.join()
+        done.append(_written(outs[1]) / (len(reached_s) - 1))
+    _start(source, outs[1], small).join()
     one, other = (_hashes(out) for out in outs)
-    return Kills(kills, before_the_end, len(one), bool(one) and one == other, undisturbed_s)
+    return Kills(kills, before_the_end, done, len(one), bool(one) and one == other, reached_s[-1])
+
+
+def _start(source: Path, out: Path, settings: PrepareSettings) -> BaseProcess:
+    """A preparation in a process that has all modules loaded, so that kills hit the work and not the start of Python,
+    and no threads: a fork of a process in which torch has computed may wait for ever for those that it lacks."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=_prepare, args=(source, out, settings))
+    process.start()
+    return process
+
+
+def _watched(process: BaseProcess, out: Path) -> list[float]:
+    """Seconds from its start to each answer and shard that `process` wrote into `out`, from 0 to its end."""
+    started = time.monotonic()
+    reached_s = [0.0]
+    while process.is_alive():
+        reached_s += [time.monotonic() - started] * (_written(out) + 1 - len(reached_s))
+        time.sleep(POLL_S)
+    reached_s += [time.monotonic() - started] * (_written(out) + 1 - len(reached_s))
+    return reached_s
+
+
+def _written(out: Path) -> int:
+    """Answers in the journals and shards."""
+    journals = [json.loads(journal.read_text())["answers"] for journal in (out / WORK / "rows").rglob("*.json")]
+    return sum(map(len, journals)) + len(list(out.glob("*/*.tar")))
 
 
 def _prepare(source: Path, out: Path, settings: PrepareSettings) -> None:
@@ -138,6 +171,7 @@ def _report(planted: list[Planted], found: dict[str, str | None], kills: Kills, 
     lips = sorted(row["lip_r"] for row in measured)
     lags = sorted({row["lip_lag_frames"] for row in measured})
     verdict = "equal" if kills.equal else "NOT equal"
+    done = ", ".join(f"{share:.0%}" for share in kills.done)
     return f"""# Data preparation: planted defects and kills
 
 Made by `make proof-data` (seed {made_from}). {len(planted)} videos that nano speaks from the bundled portraits, each
@@ -156,7 +190,9 @@ at the yield report before trusting a limit.
 {result.text()}
 ## Kills
 
-{kills.asked} kills (signal 9) at random moments of preparing {KILLED_VIDEOS} videos with {len(NANO_GROUPS)} groups of
-features, {kills.before_the_end} of them while it was at work (undisturbed: {kills.undisturbed_s:.0f} s), then one
-run to the end: {kills.files} files (shards, manifest, report) **{verdict}**, byte by byte, to the undisturbed ones.
+{kills.asked} kills (signal 9) of preparing {KILLED_VIDEOS} videos with {len(NANO_GROUPS)} groups of features, at a
+random moment of each part of the time that an undisturbed run took ({kills.undisturbed_s:.0f} s).
+{kills.before_the_end} hit it at work, when {done} of its answers and shards
+were written. Then one run to the end: {kills.files} files (shards, manifest, report) **{verdict}**, byte by byte, to
+the undisturbed ones.
 """

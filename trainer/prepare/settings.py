@@ -44,7 +44,9 @@ class PrepareSettings(BaseModel):
     syncnet: Path | None = Field(
         default=None, description="weights of SyncNet (syncnet_v2.model), which are not ours to give"
     )
-    max_lag_frames: int = Field(default=3, ge=0, le=15, description="largest distance between lips and sound")
+    max_lag_frames: int = Field(
+        default=3, ge=0, le=15, description="largest distance between lips and sound, where it can be told"
+    )
     min_lip_r: float = Field(default=0.3, ge=-1, le=1, description="least proxy/mesh_lip_r")
     min_sync_confidence: float = Field(default=3.0, ge=0, description="least confidence of SyncNet")
     shard_clips: int = Field(default=64, ge=1, description="clips in a shard")
