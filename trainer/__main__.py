@@ -26,6 +26,7 @@ COMMANDS = {
     "audio-encoder": Command("trainer.audio_encoder_command", "pre-train nano's audio encoder on the corpus"),
     "sft": Command("trainer.sft_command", "train a model by flow matching"),
     "ndpo": Command("trainer.ndpo_command", "unlearn labelled clips by Negative-DPO, one block"),
+    "judge": Command("trainer.judge_command", "label candidates by a rule, for the review store"),
     "cycle": Command("trainer.cycle_command", "Negative-DPO and SFT in turn, stopping for labels"),
     "personalise": Command("trainer.personalise_command", "nano's motion after one person's, from a video of them"),
     "plan": Command("trainer.plan_command", "which GPUs hold the training of a released model"),

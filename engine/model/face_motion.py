@@ -191,11 +191,15 @@ class FaceMotionAutoencoder(nn.Module):
         moved = (motion.flatten(1) @ self.ridge).unflatten(1, (VERTICES, 2)).numpy()
         shapes = np.repeat(reference.shape[None], len(moved), axis=0)
         shapes[:, :, :2] += moved
-        pose = slots.numpy()
-        turned = _turn(shapes, _steady(pose[:, :_POSE_SLOTS]))
+        turned = _turn(shapes, self.decode_pose(latents))
         landmarks_px = turned @ reference.rotation.T * reference.scale_px + reference.origin_px
-        teeth, tongue = np.clip(pose[:, 6:], 0, 1).T
+        teeth, tongue = np.clip(slots.numpy()[:, _POSE_SLOTS:], 0, 1).T
         return FaceMotion(landmarks_px.astype(np.float32), teeth.copy(), tongue.copy())
+
+    def decode_pose(self, latents: Tensor) -> np.ndarray:
+        """Latents [1, 16, T, 8, 8] → yaw, pitch, roll, x, y and scale against the picture, as drawn, [F, 6]."""
+        _, slots = self.unpack(latents)
+        return _steady(slots[0, :, :_POSE_SLOTS].detach().numpy())
 
     def decode_lips(self, latents: Tensor, reference: FaceReference) -> LipMotion:
         """Latents [1, 16, T, 8, 8] → what lips and jaw of `reference` do, free of the head's pose."""

@@ -1,0 +1,54 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from engine.model.face_motion import CONTROL_POINTS, SLOTS
+from engine.model.nano import NanoModel
+from engine.variants import NANO
+from trainer.__main__ import main
+
+
+def kept_latents(path: Path, yaw: np.ndarray) -> Path:
+    """A resting face of the bundled nano that turns by `yaw` [F], as a job keeps it."""
+    autoencoder = NanoModel.load(NANO.folder).autoencoder
+    points = autoencoder.mean_face[CONTROL_POINTS, :2][None].expand(len(yaw), -1, -1)[None]
+    slots = torch.zeros(1, len(yaw), len(SLOTS))
+    slots[0, :, SLOTS.index("yaw")] = torch.from_numpy(yaw).float()
+    save_file({"latents": autoencoder.pack(points, points[:, 0], slots).contiguous()}, path)
+    return path
+
+
+@pytest.fixture
+def clips(tmp_path) -> Path:
+    """A batch of a head that turns smoothly and one that trembles."""
+    times_s = np.arange(97) / 25
+    turning = kept_latents(tmp_path / "turning.safetensors", 0.1 * np.sin(times_s))
+    trembling = kept_latents(tmp_path / "trembling.safetensors", 0.02 * np.sin(2 * np.pi * 3 * times_s))
+    path = tmp_path / "clips.jsonl"
+    lines = [{"clip": "a" * 64, "latents": str(turning)}, {"clip": "b" * 64, "latents": str(trembling)}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_a_head_that_trembles_is_labelled_and_one_that_turns_is_not(clips, capsys):
+    assert main(["judge", str(clips), "--over", "20"]) == 0
+    told = capsys.readouterr()
+    said = {line["clip"][0]: line["issue"] for line in map(json.loads, told.out.splitlines())}
+    assert said == {"a": None, "b": "jitter"}
+    assert told.err.startswith("1 of 2 heads")
+
+
+def test_clips_without_latents_and_lists_of_something_else_are_said(clips, tmp_path, capsys):
+    clips.write_text(json.dumps({"clip": "a" * 64, "latents": None}) + "\n")
+    assert main(["judge", str(clips), "--over", "20"]) == 2
+    assert "kept no latents" in capsys.readouterr().err
+    (tmp_path / "other.jsonl").write_text("[]\n")
+    assert main(["judge", str(tmp_path / "other.jsonl"), "--over", "20"]) == 2
+    assert "is no list of clips" in capsys.readouterr().err
+    clips.write_text(json.dumps({"clip": "a" * 64, "latents": str(tmp_path / "gone.safetensors")}) + "\n")
+    assert main(["judge", str(clips), "--over", "20"]) == 2
+    assert "cannot be read" in capsys.readouterr().err
