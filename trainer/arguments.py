@@ -16,6 +16,11 @@ def positive_int(text: str) -> int:
     return _whole(text, 1)
 
 
+def whole_number(text: str) -> int:
+    """A whole number from 0 up."""
+    return _whole(text, 0)
+
+
 def seed(text: str) -> int:
     """A whole number from 0 up: what every generator of random numbers takes."""
     return _whole(text, 0)

@@ -34,6 +34,7 @@ from trainer.processes import Processes
 from trainer.recipes import SEEN, NDPORecipe, SFTRecipe, Stage
 from trainer.speech.corpus import Corpus
 from trainer.training import Training
+from trainer.validation import held_out_loss
 
 Draw = Callable[[int], FlowBatch]
 """The batch of a step."""
@@ -80,7 +81,7 @@ def train(
     if not negatives:
         raise UserError("There are no negatives to learn from.", "labels")
     pool = NegativePool(negatives, recipe.seed)
-    corpus, held_out = (Corpus(corpus_folder / split) for split in ("train", HELD_OUT_SPLIT))
+    corpus, _ = (Corpus(corpus_folder / split) for split in ("train", HELD_OUT_SPLIT))
     writable_folder(run)
     real = replace(sft, stages=(Stage(2**31, sft.stages[-1].tasks),), seed=recipe.seed)
     made_of = {
@@ -94,11 +95,10 @@ def train(
     with processes.first_alone():
         claim(run, made_of)
         batches = _batches(real, start, corpus, features or run / "features.npy", sft.feature_versions)
-        unheard = _batches(real, start, held_out, run / "heldout_features.npy", 1)
+        held_out = held_out_batches(real, start, corpus_folder, run)
     if (run / END).exists():
         done = json.loads((run / END).read_text())
         return Block(run / "model", done["step"], done["stopped_by"])
-    held = [unheard.draw(start, _HELD_OUT_STEP + number * len(sft.lengths)) for number in range(HELD_OUT_BATCHES)]
     model = copy.deepcopy(start)
     trainee = nano_trainee(model, sft)
     if recipe.lora_rank:
@@ -117,9 +117,17 @@ def train(
     elif recipe.reference == "lora-off":
         reference = WithoutLora(trainee.velocity, model.transformer)
     loop = Loop(recipe, sft, training, reference)
-    held = [processes.part(batch) for batch in held]
-    baseline = loop.held_out_loss(frozen, held)
+    held = [processes.part(batch) for batch in held_out]
+    baseline = held_out_loss(frozen, held, training.weights, processes)
     return loop.run(lambda step: processes.part(batches.draw(start, step)), negative, (held, baseline), stop_after)
+
+
+def held_out_batches(recipe: SFTRecipe, model: NanoModel, corpus_folder: Path, run: Path) -> list[FlowBatch]:
+    """Batches of voices that are never trained on, of the last stage's tasks; `run` keeps their audio features."""
+    endless = replace(recipe, stages=(Stage(2**31, recipe.stages[-1].tasks),))
+    corpus = Corpus(corpus_folder / HELD_OUT_SPLIT)
+    batches = _batches(endless, model, corpus, run / "heldout_features.npy", 1)
+    return [batches.draw(model, _HELD_OUT_STEP + n * len(recipe.lengths)) for n in range(HELD_OUT_BATCHES)]
 
 
 def _batches(real: SFTRecipe, model: NanoModel, corpus: Corpus, features: Path, versions: int) -> NanoBatches:
@@ -177,7 +185,7 @@ class Loop:
             stopped_by = self._strays(row)
             checked = (step + 1) % recipe.check_every == 0 or step + 1 == last
             if stopped_by is None and checked:
-                row |= {"held_out": self.held_out_loss(training.velocity, held_out), "held_out_at_start": baseline}
+                row |= {"held_out": self._held_out_loss(held_out), "held_out_at_start": baseline}
                 if not row["held_out"] <= baseline * (1 + recipe.held_out_slack):
                     stopped_by = (
                         f"the held-out SFT loss is {row['held_out']:.4f}, more than {recipe.held_out_slack:.0%} above "
@@ -239,12 +247,9 @@ class Loop:
         )
         return errors, positive.mean()
 
-    @torch.no_grad()
-    def held_out_loss(self, velocity: nn.Module, held_out: list[FlowBatch]) -> float:
-        """The SFT loss of `velocity` on batches that are never trained on."""
-        weights = self.training.weights
-        losses = [flow_errors(predict(velocity, batch), batch, weights).mean() for batch in held_out]
-        return float(self.training.processes.mean(torch.stack(losses).mean()))
+    def _held_out_loss(self, held_out: list[FlowBatch]) -> float:
+        training = self.training
+        return held_out_loss(training.velocity, held_out, training.weights, training.processes)
 
     def _strays(self, row: dict[str, Any]) -> str | None:
         """Why the block must not go on behind this step, or None."""

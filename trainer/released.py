@@ -6,9 +6,11 @@ video autoencoder's first latent is unlike the others; first-last-frame needs ma
 them, the group `first_last`, and where the shards have none the other tasks take its share.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +18,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.errors import UserError
-from engine.model.checkpoints import ReleasedTransformer, convert_transformer
+from engine.model.checkpoints import ReleasedTransformer, convert_transformer, load_transformer
+from engine.model.layout import BASE
+from engine.pixel_animator import attention_heads
 from engine.sampling.tasks import FRAMES_PER_LATENT, first_last_frame, image_to_video, lip_sync, to_video_frames
-from engine.variants import TRANSFORMER_WEIGHTS
+from engine.variants import SPEECH_ENCODERS, TRANSFORMER_WEIGHTS
 from trainer.flow import FlowBatch
 from trainer.nano_batches import drawn_phda, dropout
 from trainer.recipes import SFTRecipe, Stage
@@ -30,6 +34,10 @@ MAX_LATENT_FRAMES = 29
 TEXT_TOKENS = 512
 NOTHING_SHOWN_SHARE = 0.9
 """Of text-to-video's clips whose masked latents are zeros, as at inference; the others' are those of grey."""
+
+
+Features = Mapping[str, Mapping[str, Tensor]]
+"""A clip's tensors by group and name (`trainer.prepare.released_features`)."""
 
 
 class ReleasedVelocity(nn.Module):
@@ -64,6 +72,13 @@ class ReleasedVelocity(nn.Module):
             return_dict=False,
         )[0]
         return velocity
+
+
+def read_transformer(folder: Path, name: ReleasedTransformer) -> Any:
+    """The transformer of the released model in `folder`, in float32. Raises UserError for a file that does not fit."""
+    speech = json.loads((folder / SPEECH_ENCODERS[name] / "config.json").read_text())
+    heads = attention_heads(folder / BASE / "config.json")
+    return load_transformer(folder / TRANSFORMER_WEIGHTS, name, heads=heads, audio_dim=int(speech["hidden_size"]))
 
 
 def write_released(state: Mapping[str, Tensor], original: Path, folder: Path) -> None:
@@ -138,35 +153,44 @@ class ReleasedBatches:
         sigma = recipe.tau_shift * sigma / (1 + (recipe.tau_shift - 1) * sigma)
         eps = torch.randn(x0.shape, generator=noise)
         keep_text, keep_image, keep_audio = dropout(recipe, 1, noise)
-        text = read["text"]["text"].float()[None]
-        text = torch.nn.functional.pad(text, (0, 0, 0, TEXT_TOKENS - text.shape[1]))
         return FlowBatch(
             x0,
             eps,
             sigma,
             {
-                "known": _known(read, task, x0, noise),
-                "text": text * keep_text,
+                "known": known_of(read, task, x0, noise),
+                "text": padded_text(read) * keep_text,
                 "image": read["image"]["image"].float()[None] * keep_image,
-                "audio": self._audio(read["audio"]["audio"].float(), frames) * keep_audio.flatten(),
+                "audio": heard(read, frames, self._variant) * keep_audio.flatten(),
                 "modal_weights": drawn_phda(recipe, 1000 * sigma, noise),
-                "face_mask": self._face_mask(read["image"]["face_mask"].float())[None],
+                "face_mask": face_mask(read, self._variant),
             },
         )
 
-    def _audio(self, audio: Tensor, frames: int) -> Tensor:
-        if self._variant == "preview":
-            return audio[None, : 2 * frames]
-        from trainer.prepare.released_features import layer_windows
 
-        return layer_windows(audio)[None, :frames]
-
-    def _face_mask(self, mask: Tensor) -> Tensor:
-        """Flash never saw one."""
-        return mask if self._variant == "preview" else torch.ones_like(mask)
+def padded_text(read: Features) -> Tensor:
+    """A clip's caption [1, TEXT_TOKENS, C], zeros behind it."""
+    text = read["text"]["text"].float()[None]
+    return torch.nn.functional.pad(text, (0, 0, 0, TEXT_TOKENS - text.shape[1]))
 
 
-def _known(read: dict[str, dict[str, Tensor]], task: str, x0: Tensor, noise: torch.Generator) -> Tensor:
+def heard(read: Features, frames: int, variant: ReleasedTransformer) -> Tensor:
+    """A clip's voice as the transformer takes it, of its first `frames`."""
+    audio = read["audio"]["audio"].float()
+    if variant == "preview":
+        return audio[None, : 2 * frames]
+    from trainer.prepare.released_features import layer_windows
+
+    return layer_windows(audio)[None, :frames]
+
+
+def face_mask(read: Features, variant: ReleasedTransformer) -> Tensor:
+    """Where the voice may act [1, tokens]: everywhere for flash, which never saw a mask."""
+    mask = read["image"]["face_mask"].float()[None]
+    return mask if variant == "preview" else torch.ones_like(mask)
+
+
+def known_of(read: Features, task: str, x0: Tensor, noise: torch.Generator) -> Tensor:
     """Mask and masked latents [1, 20, T, h, w] of `task`."""
     latent_frames = x0.shape[2]
     frames = to_video_frames(latent_frames)

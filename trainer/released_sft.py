@@ -3,7 +3,6 @@
 All weights, or LoRA beside frozen ones; on one device or several (`trainer.processes`).
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,15 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.inputs import file_sha256
-from engine.model.checkpoints import ReleasedTransformer, load_transformer
-from engine.model.layout import BASE
-from engine.pixel_animator import attention_heads
-from engine.variants import SPEECH_ENCODERS, TRANSFORMER_WEIGHTS, Variant
+from engine.model.checkpoints import ReleasedTransformer
+from engine.variants import TRANSFORMER_WEIGHTS, Variant
 from trainer.arguments import writable_folder
 from trainer.checkpoint import claim
 from trainer.lora import add_lora, lora_only, merged
 from trainer.processes import Processes
 from trainer.recipes import SEEN, SFTRecipe
-from trainer.released import ReleasedBatches, ReleasedVelocity, possible, write_released
+from trainer.released import ReleasedBatches, ReleasedVelocity, possible, read_transformer, write_released
+from trainer.released_validation import ReleasedValidating, released_validation
 from trainer.sft import fit
 from trainer.shards import Shards
 from trainer.training import Trainee, Training
@@ -44,7 +42,13 @@ class ReleasedTraining:
     report: str | None = None
 
 
-def train_released(asked: ReleasedTraining, recipe: SFTRecipe, *, stop_after: int | None = None) -> Path:
+def train_released(
+    asked: ReleasedTraining,
+    recipe: SFTRecipe,
+    *,
+    stop_after: int | None = None,
+    validate: ReleasedValidating | None = None,
+) -> Path:
     """Train, or go on; returns the folder of the averaged model. Raises UserError for what cannot be trained on."""
     folder, name = asked.variant.folder, asked.variant.name
     assert name != "nano"
@@ -68,29 +72,34 @@ def train_released(asked: ReleasedTraining, recipe: SFTRecipe, *, stop_after: in
         raise UserError(
             f"A batch of {asked.batch} clips cannot be shared evenly by {processes.count} processes.", "batch"
         )
-    trainee = _trainee(asked, name)
+    validation = None
+    if validate is not None:
+        validation = released_validation(validate, asked.variant, recipe, shards, asked.batch, processes)
+    trainee = released_trainee(folder, name, lora=asked.lora, checkpointing=asked.checkpointing)
     training = Training(trainee, asked.run, processes, weight_decay=recipe.weight_decay, seen=SEEN)
     count, number = processes.count, processes.number
-    fit(training, recipe, lambda step: batches.draw(step, number, count).to(processes.device), stop_after=stop_after)
+    fit(
+        training,
+        recipe,
+        lambda step: batches.draw(step, number, count).to(processes.device),
+        stop_after=stop_after,
+        validation=validation,
+    )
     return asked.run / "model"
 
 
-def _trainee(asked: ReleasedTraining, name: ReleasedTransformer) -> Trainee:
-    original = asked.variant.folder
-    speech = json.loads((original / SPEECH_ENCODERS[name] / "config.json").read_text())
-    heads = attention_heads(original / BASE / "config.json")
-    transformer = load_transformer(
-        original / TRANSFORMER_WEIGHTS, name, heads=heads, audio_dim=int(speech["hidden_size"])
-    )
+def released_trainee(original: Path, name: ReleasedTransformer, *, lora: int, checkpointing: bool) -> Trainee:
+    """The transformer in the folder `original` to be trained: all weights, or LoRA of rank `lora`."""
+    transformer = read_transformer(original, name)
     transformer.requires_grad_(True)
-    if asked.checkpointing:
+    if checkpointing:
         transformer.enable_gradient_checkpointing()
-    if asked.lora:
-        add_lora(transformer, asked.lora)
+    if lora:
+        add_lora(transformer, lora)
 
     def write(state: dict[str, Tensor], folder: Path, note: dict[str, Any]) -> None:
         write_released(merged(state), original, folder)
-        if asked.lora:
+        if lora:
             save_file(lora_only(state), folder / LORA_FILE)
 
     return Trainee(transformer, ReleasedVelocity(transformer), torch.ones(()), write)

@@ -26,10 +26,13 @@ from trainer.faces import mean_face, ridge_map
 from trainer.features import corpus_features
 from trainer.flow import FlowBatch, flow_loss, predict
 from trainer.nano_batches import NanoBatches, nano_trainee
+from trainer.nano_validation import NanoClips
+from trainer.ndpo import HELD_OUT_SPLIT, held_out_batches
 from trainer.processes import Processes
 from trainer.recipes import SEEN, SFTRecipe
 from trainer.speech.corpus import Corpus
 from trainer.training import Training
+from trainer.validation import Validating, Validation
 
 CHECKPOINT_EVERY = 250
 _STATISTICS_STEP = 2**31 - 1
@@ -108,6 +111,7 @@ def train(
     stop_after: int | None = None,
     features: Path | None = None,
     report: str | None = None,
+    validate: Validating | None = None,
 ) -> Path:
     """Train, going on from `run`'s last checkpoint if there is one; returns the folder of the averaged model.
 
@@ -115,12 +119,14 @@ def train(
     CHECKPOINT_EVERY steps and at the end of each stage, where the weights become their average. `start` is the model
     that a recipe which is trained on begins with. `stop_after` ends the run early, at that step. `features` is
     where the corpus's audio features are, or are to be kept; default: in `run`. `report` names a tracker to tell
-    besides (`trainer.processes`).
+    besides (`trainer.processes`). `validate` has the corpus's held-out voices validated on (`trainer.validation`).
     """
     if recipe.trained_on != (start is not None):
         needs = "begins with a model: give its folder" if recipe.trained_on else "begins with nothing: leave it out"
         raise UserError(f"The recipe {recipe.name} {needs} with --start.", "start")
     corpus = Corpus(corpus_folder / "train")
+    if validate is not None:
+        Corpus(corpus_folder / HELD_OUT_SPLIT)
     encoder = read_audio_encoder(audio_encoder, recipe.channels["audio"])
     writable_folder(run)
     made_of = {
@@ -141,12 +147,36 @@ def train(
     trainee = nano_trainee(model, recipe)
     seen = SEEN if recipe.trained_on else 0
     training = Training(trainee, run, processes, weight_decay=recipe.weight_decay, seen=seen)
-    fit(training, recipe, lambda step: processes.part(batches.draw(model, step)), stop_after=stop_after)
+    validation = None if validate is None else _validation(validate, recipe, model, processes, corpus_folder, run)
+    fit(
+        training,
+        recipe,
+        lambda step: processes.part(batches.draw(model, step)),
+        stop_after=stop_after,
+        validation=validation,
+    )
     return run / "model"
 
 
+def _validation(  # noqa: PLR0917 (all of one training)
+    asked: Validating, recipe: SFTRecipe, model: NanoModel, processes: Processes, corpus_folder: Path, run: Path
+) -> Validation:
+    """Of the corpus's held-out voices; their batches are those of Negative-DPO's guard."""
+    with processes.first_alone():
+        held_out = held_out_batches(recipe, model, corpus_folder, run)
+    clips = None
+    if asked.clips and processes.is_first:
+        clips = NanoClips(model.description, Corpus(corpus_folder / HELD_OUT_SPLIT), asked.clips)
+    return Validation(asked.every, [processes.part(batch) for batch in held_out], clips)
+
+
 def fit(
-    training: Training, recipe: SFTRecipe, draw: Callable[[int], FlowBatch], *, stop_after: int | None = None
+    training: Training,
+    recipe: SFTRecipe,
+    draw: Callable[[int], FlowBatch],
+    *,
+    stop_after: int | None = None,
+    validation: Validation | None = None,
 ) -> None:
     """All steps of `recipe`, from the last one saved, on what `draw` gives this process for each.
 
@@ -155,6 +185,8 @@ def fit(
     processes = training.processes
     resumed = training.resume()
     first = resumed[0] if resumed else 0
+    if validation is not None:
+        validation.resume(training, first)
     last = recipe.steps if stop_after is None else min(stop_after, recipe.steps)
     hidden = None if processes.is_first else True
     for step in tqdm(range(first, last), initial=first, total=last, desc=recipe.name, disable=hidden):
@@ -170,6 +202,8 @@ def fit(
         if ends:
             training.ema.copy_to(training.model)
         training.write_row({"step": step, "stage": number + 1, "loss": mean})
+        if validation is not None and validation.is_due(step, step + 1 == last):
+            validation.run(training, step)
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == last or ends:
             training.save(step + 1, {"steps_done": step + 1})
 

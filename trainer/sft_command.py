@@ -7,12 +7,14 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.variants import find_variant
-from trainer.arguments import positive_int, seed
+from trainer.arguments import positive_int, seed, whole_number
 from trainer.processes import REPORTS
 from trainer.recipes import RECIPES, released_soup
 from trainer.sft import train
+from trainer.validation import Validating
 
 RELEASED = "released-soup"
+VALIDATED = "measure the loss on what is held out, and make clips in RUN/validation, so often; default: never"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,8 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=seed, default=None, help="instead of the recipe's")
     parser.add_argument("--report", choices=REPORTS, default=None, help="a tracker to tell besides loss.jsonl")
+    parser.add_argument("--validate-every", type=positive_int, default=None, metavar="STEPS", help=VALIDATED)
+    parser.add_argument("--validation-clips", type=whole_number, default=2, help="made each time; default: 2")
     released = parser.add_argument_group(f"for {RELEASED}, which trains a released model; --start names it")
     released.add_argument("--data", type=Path, default=None, help="what python -m trainer prepare made")
+    released.add_argument("--validation-data", type=Path, default=None, help="the same of videos never trained on")
     released.add_argument("--batch", type=positive_int, default=8, help="clips a step over all processes; default: 8")
     released.add_argument("--lora", type=positive_int, default=None, metavar="RANK", help="default: all weights")
     released.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
@@ -56,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
             args.folder or Path("runs", recipe.name),
             start=start,
             report=args.report,
+            validate=Validating(args.validate_every, args.validation_clips) if args.validate_every else None,
         )
     )
     return 0
@@ -63,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _released(args: argparse.Namespace) -> int:
     from trainer.released_sft import ReleasedTraining, train_released
+    from trainer.released_validation import ReleasedValidating
 
     if args.data is None or args.start is None:
         raise UserError(f"{RELEASED} needs --start, preview, flash or a folder, and --data, what prepare made.", "data")
@@ -73,8 +80,13 @@ def _released(args: argparse.Namespace) -> int:
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
     run_folder = args.folder or Path("runs", RELEASED)
+    if (args.validate_every is None) != (args.validation_data is None):
+        raise UserError("Validation needs both --validate-every and --validation-data.", "validation_data")
     asked = ReleasedTraining(
         variant, args.data, run_folder, args.batch, args.lora or 0, args.gradient_checkpointing, args.report
     )
-    print(train_released(asked, recipe))
+    validate = None
+    if args.validate_every:
+        validate = ReleasedValidating(args.validate_every, args.validation_clips, args.validation_data)
+    print(train_released(asked, recipe, validate=validate))
     return 0

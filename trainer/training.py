@@ -100,6 +100,10 @@ class Training:
             }
         return optimizer | {"state": moved}
 
+    def averaged(self) -> dict[str, Tensor]:
+        """The model's weights with their averages; all processes must call it."""
+        return _averaged(whole(self.model.state_dict()), whole(self.ema.state_dict()))
+
     def save(self, steps_done: int, note: dict[str, Any], **beside: float) -> None:
         """The averaged model first, then the state: a run that is killed between the two makes both again.
 
@@ -109,8 +113,7 @@ class Training:
         ema = whole(self.ema.state_dict())
         optimizer = whole(self.optimizer.state_dict())
         if self.processes.is_first:
-            averaged = {name: ema.get(name, tensor) for name, tensor in weights.items()}
-            save_folder(self.run / "model", lambda folder: self._write(averaged, folder, note))
+            save_folder(self.run / "model", lambda folder: self._write(_averaged(weights, ema), folder, note))
             state = {"step": steps_done, "model": weights, "optimizer": optimizer, "ema": ema, **beside}
             save_state(self.run / "checkpoint.pt", state)
         self.processes.wait()
@@ -119,3 +122,7 @@ class Training:
         """The step that was last saved, or None."""
         state = load_state(self.run / "checkpoint.pt")
         return None if state is None else int(state["step"])
+
+
+def _averaged(weights: dict[str, Tensor], ema: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: ema.get(name, tensor) for name, tensor in weights.items()}

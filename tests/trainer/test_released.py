@@ -43,8 +43,8 @@ def features(seed: int, text: int = 24, image: int = 20, audio: int = 16) -> dic
     }
 
 
-def write_shards(folder: Path, **widths: int) -> Shards:
-    clips = {f"{number:04d}": features(number, **widths) for number in range(3)}
+def write_shards(folder: Path, first: int = 0, **widths: int) -> Shards:
+    clips = {f"{number:04d}": features(number, **widths) for number in range(first, first + 3)}
     groups = {
         group: [write_shard(folder, group, 0, [(key, clip[group]) for key, clip in clips.items()])]
         for group in features(0)
