@@ -28,7 +28,7 @@ from engine.records import GenerationRecord
 from engine.request import GenerationRequest
 from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job, JobRow, State, Stop, Transaction, UploadRow, open_database
 
-MEDIA_FIELDS = ("image", "last_image", "video", "audio", "lora")
+MEDIA_FIELDS = ("image", "last_image", "video", "audio", "lora", "redo_latents")
 PREVIEW_NAME = "preview.webp"
 POSTER_NAME = "poster.jpg"
 DRAFT_NAME = "draft.mp4"
@@ -67,14 +67,14 @@ class JobStore:
             for name in MEDIA_FIELDS:
                 source = getattr(request, name)
                 if source is not None:
-                    kept[name] = f"{name}-{_plain(source.stem)}{source.suffix.lower()}"
+                    kept[name] = f"{name}-{_plain(_named(name, source))}{source.suffix.lower()}"
                     shutil.copyfile(source, folder / kept[name])
         except OSError as error:
             shutil.rmtree(folder)
             raise UserError(f"{source.name} cannot be read ({error.strerror}); choose it again.", name) from error
         day = datetime.now(UTC).strftime("%Y%m%d")
-        named_after = request.image or request.video or request.audio
-        kept["out"] = f"{_plain(named_after.stem)}-{day}-{request.seed}.mp4"
+        named_after = next(name for name in ("image", "video", "audio") if getattr(request, name) is not None)
+        kept["out"] = f"{_plain(_named(named_after, getattr(request, named_after)))}-{day}-{request.seed}.mp4"
         replaced = self.find(instead_of, owner) if instead_of else None
         with self._session() as session:
             row = JobRow(id=job_id, owner=owner, state="queued", request=kept, created_s=time.time())
@@ -138,6 +138,11 @@ class JobStore:
         """The latest preview, an encoded WebP picture."""
         path = self.folder_of(job.id) / PREVIEW_NAME
         return path.read_bytes() if path.is_file() else None
+
+    def latents_of(self, job: Job) -> Path | None:
+        """The latents of a finished video, from which a stretch of it can be made anew."""
+        path = self.folder_of(job.id) / LATENTS_NAME
+        return path if self.result_of(job) is not None and path.is_file() else None
 
     def goes_on(self, job: Job) -> bool:
         """Whether a job that stopped left finished steps behind, from which its next run goes on."""
@@ -340,6 +345,11 @@ def _name_of(owner: str, once: str) -> str:
 
 def _in(states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:
     return (JobRow.state.in_(states),) if states else ()
+
+
+def _named(field: str, source: Path) -> str:
+    """What the user called the file: the copy of a copy that a job has is not named twice after its field."""
+    return source.stem.removeprefix(f"{field}-")
 
 
 def _plain(stem: str) -> str:

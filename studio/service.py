@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from engine.errors import FaceNotFound, UserError
 from engine.records import GenerationRecord
 from engine.request import GenerationRequest, build_request
@@ -117,6 +119,32 @@ class Studio:
         each = [None if once is None else f"{once}-{turn}" for turn in range(len(seeds))]
         made = (request.model_copy(update={"seed": seed}) for seed in seeds)
         return [self.queue(owner, one, once=name) for one, name in zip(made, each, strict=True)]
+
+    def redo(
+        self, owner: str, job_id: str, span_s: tuple[float | None, float | None], *, once: str | None = None
+    ) -> Job:
+        """Queue a finished job anew between two seconds of its video, with a new seed; the rest of it stays.
+
+        Raises UserError for `redo_span_s` where the stretch is not within the video, or its latents are not there.
+        """
+        job = self.store.find(job_id, owner)
+        latents = self.store.latents_of(job) if job else None
+        if job is None or latents is None or job.record is None:
+            raise UserError("The latents of this video were not kept; generate it once more.", "redo_span_s")
+        length_s = job.record["num_frames"] / job.record["fps"]
+        start_s, stop_s = span_s
+        if start_s is None or stop_s is None or not 0 <= start_s < min(stop_s, length_s):
+            shown = " to ".join("?" if moment_s is None else f"{moment_s:g}" for moment_s in span_s)
+            raise UserError(
+                f"The stretch is {shown} s, the video lasts {length_s:.2f} s: give where it begins and ends.",
+                "redo_span_s",
+            )
+        try:
+            made = self.replayed(job)
+        except ValidationError as error:
+            raise UserError("An older studio made this video; generate it once more.", "redo_span_s") from error
+        changes = {"redo_latents": latents, "redo_span_s": (start_s, min(stop_s, length_s)), "seed": new_seed()}
+        return self.queue(owner, made.model_copy(update=changes), once=once)
 
     def tune(self, owner: str, job_id: str | None, live: LiveSettings) -> bool:
         """Let a running job use `live` from its next denoising step on. False where it does not run."""

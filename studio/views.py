@@ -202,6 +202,9 @@ def result_facts(record: dict[str, Any], seconds_taken: float | None) -> str:
     ]
     if seconds_taken is not None:
         facts.append(tr("took {time}", time=clock(seconds_taken)))
+    if request.get("redo_span_s"):
+        start_s, stop_s = request["redo_span_s"]
+        facts.append(tr("{start}–{stop} s made anew", start=f"{start_s:.2f}", stop=f"{stop_s:.2f}"))
     if record["settings_by_step"]:
         facts.append(tr("settings changed while it ran"))
     items = "".join(f"<li>{escape(fact)}</li>" for fact in facts)

@@ -58,7 +58,8 @@ class Workspace:
                 self._draw_actions()
             with gr.Column(scale=6, min_width=320, elem_classes="em-right"):
                 self.result = ResultPanel(studio)
-        self._lines = [*dict.fromkeys(self.form.errors.values()), self.form_error, self.batch_error]
+        beside_inputs = dict.fromkeys(self.form.errors.values())
+        self._lines = [*beside_inputs, self.form_error, self.batch_error, self.result.redo_error]
         self._connect()
 
     def _draw_actions(self) -> None:
@@ -84,7 +85,7 @@ class Workspace:
     @property
     def shown(self) -> list[gr.blocks.Block]:
         """What a change of the followed job may change."""
-        return [*self._lines, *self.result.outputs]
+        return list(dict.fromkeys([*self._lines, *self.result.outputs]))
 
     @property
     def everything(self) -> list[gr.blocks.Block]:
@@ -116,6 +117,7 @@ class Workspace:
             button.click(self._stop, [gr.State(stop), *follow], self.shown, **QUIET)
         result.again.click(self._run_again, follow, self.shown, **QUIET)
         result.reuse.click(self._reuse, follow, self.everything, **QUIET)
+        result.redo_button.click(self._redo, [*follow, result.start_s, result.stop_s], self.shown, **PAGE_ONLY)
         result.queue.act(self._act, follow, self.everything, **QUIET)
         for upload in (self.folder, self.table):
             upload.upload(self._batch, [self.task, upload], self.shown, **PAGE_ONLY)
@@ -260,6 +262,13 @@ class Workspace:
     def _reuse(self, request: gr.Request, job_id: str) -> Updates:
         return self.open(owner_of(request), job_id, "reuse")
 
+    def _redo(self, request: gr.Request, job_id: str, start_s: float | None, stop_s: float | None) -> Updates:
+        try:
+            once = request.headers.get(ONCE_HEADER)
+            return self._show(self.studio.redo(owner_of(request), job_id, (start_s, stop_s), once=once))
+        except UserError as wrong:
+            return self._say(wrong.message, wrong.field or "redo_span_s")
+
     def _act(self, request: gr.Request, event: gr.EventData, job_id: str) -> Updates:
         updates = self.open(owner_of(request), event.job, event.act)
         if event.act in ("up", "down", "delete", "pause", "resume") and event.job != job_id:
@@ -322,7 +331,8 @@ class Workspace:
         """Put `message` beside `field` and clear every other field's error."""
         updates: Updates = {line: no_error() for line in self._lines}
         if message is not None and field is not None:
-            lines = self.form.errors | {"form": self.form_error, "batch": self.batch_error}
+            others = {"form": self.form_error, "batch": self.batch_error, "redo_span_s": self.result.redo_error}
+            lines = self.form.errors | others
             # A rule between two settings names their group; it is said at the group's first.
             found = (line for name, line in lines.items() if f"{name}.".startswith(f"{field}."))
             updates[next(found, self.form_error)] = error(message)

@@ -10,11 +10,12 @@ from studio import job_views, views
 from studio.job_rows import RUNNABLE_AGAIN, Job
 from studio.jobs import DRAFT_NAME, POSTER_NAME
 from studio.service import Studio
-from studio.tabs.events import Updates
+from studio.tabs.events import Updates, no_error
 from studio.visitors import result_url
 from studio.words import label, tr
 
 POLL_EVERY_S = 0.7
+PLAYHEAD = "() => Math.round(100 * em.playhead()) / 100"
 JOB_LIST = "em.jobList(element, trigger); // sends 'act'"
 
 
@@ -40,7 +41,17 @@ class ResultPanel:
                 self.finish = gr.Button(label("Stop here, keep this"), visible=False, elem_id="result-finish")
                 self.pause = gr.Button(label("Pause"), visible=False, elem_id="result-pause")
                 self.cancel = gr.Button(label("Cancel"), visible=False, elem_id="result-cancel")
+            self._draw_redo()
             self.queue = gr.HTML(visible=False, apply_default_css=False, js_on_load=JOB_LIST, elem_id="queue")
+
+    def _draw_redo(self) -> None:
+        with gr.Accordion(label("Make a stretch anew"), open=False, visible=False, elem_id="redo") as self.redo:
+            views.said(_redo_hint)
+            with gr.Row(elem_classes="em-line"):
+                self.start_s = _second("From, s", "redo-start")
+                self.stop_s = _second("To, s", "redo-stop")
+                self.redo_button = gr.Button(label("Make it anew"), size="sm", elem_id="redo-button")
+            self.redo_error = views.field_error("redo_span_s")
 
     @property
     def outputs(self) -> list[gr.blocks.Block]:
@@ -48,6 +59,7 @@ class ResultPanel:
         return [
             *(self.job_id, self.seen, self.timer, self.draft, self.preview, self.video, self.status),
             *(self.again, self.reuse, self.finish, self.pause, self.cancel, self.queue),
+            *(self.redo, self.redo_error, self.start_s, self.stop_s),
         ]
 
     def show(self, job: Job) -> Updates:
@@ -66,6 +78,7 @@ class ResultPanel:
             ),
             self.reuse: gr.Button(visible=not job.unfinished),
             **self._buttons(job),
+            **self._redo(job),
             self.queue: self.waiting(job.owner),
         }
 
@@ -79,6 +92,7 @@ class ResultPanel:
             self.status: views.empty_result(),
             **emptied,
             **{button: gr.Button(visible=False) for button in buttons},
+            self.redo: gr.Accordion(visible=False),
             self.queue: gr.update(value="", visible=False),
         }
 
@@ -105,6 +119,15 @@ class ResultPanel:
             self.finish: gr.Button(visible=sampling, interactive=free),
             self.pause: gr.Button(visible=job.unfinished, interactive=free),
             self.cancel: gr.Button(visible=job.unfinished, interactive=free or job.stop_request == "finish"),
+        }
+
+    def _redo(self, job: Job) -> Updates:
+        there = self._studio.store.latents_of(job) is not None
+        return {
+            self.redo: gr.Accordion(visible=there),
+            self.redo_error: no_error(),
+            self.start_s: None,
+            self.stop_s: None,
         }
 
     def _status(self, job: Job) -> str:
@@ -146,3 +169,16 @@ class ResultPanel:
         stage = (job.progress or {}).get("stage")
         waiting = ",".join(f"{other.number}{other.state[0]}" for other in self._studio.store.pending(job.owner))
         return f"{job.state}{draft} {job.preview_version} {job.stop_request} {stage} {waiting}"
+
+
+def _redo_hint() -> str:
+    words = tr("Another seed between two moments of the video; what is before and behind them stays.")
+    return f"<p class='em-caption'>{words}</p>"
+
+
+def _second(words: str, elem_id: str) -> gr.Number:
+    """A second of the video, by number or from where the video stands."""
+    with gr.Column(min_width=130):
+        number = gr.Number(minimum=0, precision=2, step=0.1, label=label(words), elem_id=elem_id)
+        gr.Button(label("Where it stands"), size="sm").click(None, None, number, js=PLAYHEAD)
+    return number

@@ -201,6 +201,7 @@ def moments(proof: Proof, rng: random.Random) -> None:
     other.click(GENERATE)
     video_state(other)
     for number, kind in enumerate(kinds):
+        began_s = time.monotonic()
         mine.click(GENERATE)
         mine.wait_for_selector(".em-progress")
         time.sleep(rng.uniform(0.0, 2.5))
@@ -229,6 +230,7 @@ def moments(proof: Proof, rng: random.Random) -> None:
         other.reload()
         other.wait_for_selector(VIDEO)
         strange += _shows_anothers(server, mine, other)
+        print(f"      {number + 1} of {len(kinds)}, {kind}: {time.monotonic() - began_s:.0f} s", flush=True)
     _stop(running)
     measured = (
         f"{', '.join(f'{count} × {kind}' for kind, count in done.items())}: {len(lost)} lost {lost or ''}".strip()

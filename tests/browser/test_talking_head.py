@@ -86,6 +86,20 @@ def test_cancel_stops_the_job_and_offers_it_again(server: Server, visitor: Visit
     assert video_state(page)["width"] == 512
 
 
+def test_a_stretch_is_made_anew_beside_its_video(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    start_from_example(page)
+    video_state(page)
+    page.click("#redo button.label-wrap")
+    page.fill("#redo-start input", "0.2")
+    page.click("#redo-button")
+    expect(page.locator("#error-redo_span_s")).to_contain_text("the video lasts 1.00 s")
+    page.fill("#redo-stop input", "0.6")
+    page.click("#redo-button")
+    expect(page.locator(".em-facts")).to_contain_text("0.20–0.60 s made anew")
+    assert video_state(page)["duration"] == pytest.approx(1.0, abs=0.1)
+
+
 def test_one_visitor_does_not_see_anothers_job(server: Server, visitor: Visitor):
     mine, theirs = visitor(server.address), visitor(server.address)
     with server.held():

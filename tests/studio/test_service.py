@@ -1,5 +1,6 @@
 """A request is checked down to its files before it becomes a job."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from PIL import Image
 
 from engine.errors import FaceNotFound, UserError
 from studio.examples import find_examples, label_of
+from studio.job_rows import Job
 from studio.service import Studio
 
 
@@ -52,6 +54,37 @@ def test_a_picture_without_a_face_makes_no_job(studio: Studio, good: dict[str, A
     Image.new("RGB", (128, 128), "grey").save(tmp_path / "wall.png")
     with pytest.raises(FaceNotFound):
         studio.submit("me", good | {"image": tmp_path / "wall.png"})
+
+
+def finished(studio: Studio, job: Job) -> Job:
+    deadline_s = time.monotonic() + 30
+    while job.unfinished and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+        job = studio.store.find(job.id, job.owner) or job
+    assert job.state == "done", job.error
+    return job
+
+
+def test_a_stretch_of_a_video_is_made_anew_from_its_latents(studio: Studio, good: dict[str, Any]):
+    job = finished(studio, studio.submit("me", good, {"sampling.steps": 2}))
+    length_s = job.record["num_frames"] / job.record["fps"]
+    for span_s in ((None, 0.5), (0.5, 0.2), (0.0, 0.0), (-1.0, 0.5), (length_s, 99.0)):
+        with pytest.raises(UserError, match=r"the video lasts .* s") as caught:
+            studio.redo("me", job.id, span_s)
+        assert caught.value.field == "redo_span_s"
+    with pytest.raises(UserError, match="not kept"):
+        studio.redo("you", job.id, (0.2, 0.5))
+
+    again = finished(studio, studio.redo("me", job.id, (0.2, 99.0)))
+    asked, made = (studio.store.request_of(one) for one in (job, again))
+    assert made.redo_span_s == (0.2, length_s) and made.seed != asked.seed
+    assert made.redo_latents.parent == studio.store.folder_of(again.id) and made.redo_latents.is_file()
+    assert (made.settings, made.prompt, made.task) == (asked.settings, asked.prompt, asked.task)
+    assert made.image.name == asked.image.name and made.out.stem.rpartition("-")[0] == asked.out.stem.rpartition("-")[0]
+    studio.store.delete(job.id, "me")
+    assert studio.store.latents_of(job) is None and studio.store.latents_of(again) is not None
+    once = {studio.redo("me", again.id, (0.0, 0.2), once="click").id for _ in range(2)}
+    assert len(once) == 1
 
 
 def test_examples_are_what_lies_in_the_folder(tmp_path: Path):

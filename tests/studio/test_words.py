@@ -14,8 +14,11 @@ from studio.tabs.live_panel import CURVE_WORDS
 from studio.words import CHINESE, CHINESE_WORDS, LANGUAGE, preferred_language, tr
 
 STUDIO = Path(form.__file__).parents[1]
-SAYING = {"tr", "label", "part_heading", "PictureCard", "FilmCard", "VoiceCard", "_button", "_presets"}
-NOT_WORDS = {"image", "last_image", "video", "audio", "down", "up", "guidance-preset", "speed-preset", "↑", "↓"}
+SAYING = {"tr", "label", "part_heading", "PictureCard", "FilmCard", "VoiceCard", "_button", "_presets", "_second"}
+NOT_WORDS = {
+    *("image", "last_image", "video", "audio", "down", "up", "guidance-preset", "speed-preset"),
+    *("redo-start", "redo-stop", "↑", "↓"),
+}
 
 
 def said_in(source: Path) -> set[str]:
