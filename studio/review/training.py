@@ -5,25 +5,18 @@ trainer's loss curve and log, and its end; so a run outlives the page, and is st
 """
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from engine.errors import UserError
+from studio import programs
+from studio.programs import MODEL_NAME, RUN_NAME, State
 
-LABELS_NAME, DESCRIPTION_NAME, LOG_NAME, END_NAME = "labels.jsonl", "training.json", "trainer.log", "end.json"
-RUN_NAME, LOSS_NAME, BLOCK_NAME, MODEL_NAME = "run", "loss.jsonl", "block.json", "model"
-"""The trainer's own folder, and what it puts there."""
-TRAINER = (sys.executable, "-m", "trainer", "ndpo")
-ROOT = Path(__file__).parents[2]
-LAST_LINES = 12
+LABELS_NAME, BLOCK_NAME = "labels.jsonl", "block.json"
+TRAINER = (*programs.TRAINER, "ndpo")
 
 
 @dataclass(frozen=True)
@@ -37,7 +30,7 @@ class Training:
     labels: int
     steps: int
     budget: float
-    state: Literal["running", "done", "failed", "stopped"]
+    state: State
     losses: list[dict[str, Any]]
     log: str
     stopped_by: str | None
@@ -57,17 +50,11 @@ class Trainings:
         self._folder = folder
         self._command = tuple(command)
         self._lock = threading.Lock()
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._programs = programs.Programs()
 
     def prepare(self) -> Path:
         """A new run's folder, for its labels."""
-        folder = self._folder / time.strftime("%Y%m%d-%H%M%S")
-        number = 0
-        while folder.exists():
-            number += 1
-            folder = folder.with_name(f"{time.strftime('%Y%m%d-%H%M%S')}-{number}")
-        folder.mkdir(parents=True)
-        return folder
+        return programs.new_folder(self._folder)
 
     def start(
         self, folder: Path, model: Path, issue: str | None, *, labels: int, steps: int, budget: float
@@ -86,34 +73,17 @@ class Trainings:
                 folder / RUN_NAME,
             ]
             arguments += ["--steps", str(steps), "--budget", str(budget), *(["--issue", issue] if issue else [])]
-            with (folder / LOG_NAME).open("ab") as log:
-                process = subprocess.Popen(
-                    [*self._command, *arguments],
-                    cwd=ROOT,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
             described = {"model": str(model), "issue": issue, "labels": labels, "steps": steps, "budget": budget}
-            described["pid"] = process.pid
-            (folder / DESCRIPTION_NAME).write_text(json.dumps(described), encoding="utf-8")
-            self._running[folder.name] = process
-            threading.Thread(target=self._wait, args=(folder, process), name="trainer", daemon=True).start()
+            self._programs.start(folder, [*self._command, *arguments], described)
         return self.read(folder)
 
     def stop(self, name: str) -> None:
         """Ask the trainer to stop, as Ctrl-C would."""
-        process = self._running.get(name)
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGINT)
+        self._programs.stop(self._folder / name)
 
     def all(self) -> list[Training]:
         """Every run, newest first."""
-        if not self._folder.is_dir():
-            return []
-        folders = sorted(self._folder.iterdir(), reverse=True)
-        return [self.read(folder) for folder in folders if (folder / DESCRIPTION_NAME).is_file()]
+        return [self.read(folder) for folder in programs.runs_in(self._folder)]
 
     def find(self, name: str) -> Training | None:
         """The run of that name, or None."""
@@ -121,8 +91,7 @@ class Trainings:
 
     def read(self, folder: Path) -> Training:
         """One run from its files."""
-        described = json.loads((folder / DESCRIPTION_NAME).read_text(encoding="utf-8"))
-        log = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
+        described = programs.description_of(folder)
         return Training(
             name=folder.name,
             folder=folder,
@@ -131,41 +100,12 @@ class Trainings:
             labels=described["labels"],
             steps=described["steps"],
             budget=described["budget"],
-            state=_state(folder, described["pid"]),
-            losses=_lines(folder / RUN_NAME / LOSS_NAME),
-            log="\n".join(log.splitlines()[-LAST_LINES:]),
+            state=programs.state_of(folder),
+            losses=programs.losses_of(folder),
+            log=programs.last_words(folder),
             stopped_by=_stopped_by(folder / RUN_NAME / BLOCK_NAME),
         )
-
-    def _wait(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
-        code = process.wait()
-        (folder / END_NAME).write_text(json.dumps({"exit_code": code}), encoding="utf-8")
-
-
-def _state(folder: Path, pid: int) -> Literal["running", "done", "failed", "stopped"]:
-    end = folder / END_NAME
-    if end.is_file():
-        code = json.loads(end.read_text(encoding="utf-8"))["exit_code"]
-        return "done" if code == 0 else "stopped" if code in (130, -signal.SIGINT) else "failed"
-    return "running" if _lives(pid) else "failed"
 
 
 def _stopped_by(block: Path) -> str | None:
     return json.loads(block.read_text(encoding="utf-8"))["stopped_by"] if block.is_file() else None
-
-
-def _lives(pid: int) -> bool:
-    """Whether the process is there; of a run whose studio was restarted, nothing else can be asked."""
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a file that is being written."""
-    if not path.is_file():
-        return []
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.strip()]

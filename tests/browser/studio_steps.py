@@ -47,7 +47,7 @@ class Server:
         """The owner's jobs, newest first, as another process reads them."""
         store = JobStore(self.data)
         try:
-            return store.recent(owner)
+            return store.recent(owner, limit=1000)
         finally:
             store.close()
 

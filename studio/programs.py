@@ -1,0 +1,108 @@
+"""Trainings as programs of their own, watched by their files: they outlive the page, and are known after a restart.
+
+A run is a folder with what was asked for, the trainer's log, its losses and its end. Knows nothing about torch, nor
+about what is trained.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+DESCRIPTION_NAME, LOG_NAME, END_NAME = "training.json", "trainer.log", "end.json"
+RUN_NAME, LOSS_NAME, MODEL_NAME = "run", "loss.jsonl", "model"
+"""The trainer's own folder, and what it puts there."""
+TRAINER = (sys.executable, "-m", "trainer")
+ROOT = Path(__file__).parents[1]
+LAST_LINES = 12
+State = Literal["running", "done", "failed", "stopped"]
+
+
+class Programs:
+    """Starts programs and writes down how they end."""
+
+    def __init__(self) -> None:
+        self._running: dict[Path, subprocess.Popen[bytes]] = {}
+
+    def start(self, folder: Path, command: Sequence[str | Path], described: dict[str, Any]) -> None:
+        """Run `command` with its output in `folder`'s log; `described` is kept beside it, with the process's number."""
+        with (folder / LOG_NAME).open("ab") as log:
+            process = subprocess.Popen(
+                [*command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        (folder / DESCRIPTION_NAME).write_text(json.dumps(described | {"pid": process.pid}), encoding="utf-8")
+        self._running[folder] = process
+        threading.Thread(target=_wait, args=(folder, process), name="trainer", daemon=True).start()
+
+    def stop(self, folder: Path) -> None:
+        """Ask the program to stop, as Ctrl-C would."""
+        process = self._running.get(folder)
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGINT)
+
+
+def new_folder(parent: Path) -> Path:
+    """A new run's folder, named by the time."""
+    folder = parent / time.strftime("%Y%m%d-%H%M%S")
+    number = 0
+    while folder.exists():
+        number += 1
+        folder = folder.with_name(f"{time.strftime('%Y%m%d-%H%M%S')}-{number}")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def runs_in(parent: Path) -> list[Path]:
+    """The folders of what was started, newest first."""
+    folders = sorted(parent.iterdir(), reverse=True) if parent.is_dir() else []
+    return [folder for folder in folders if (folder / DESCRIPTION_NAME).is_file()]
+
+
+def description_of(folder: Path) -> dict[str, Any]:
+    """What was asked for."""
+    return json.loads((folder / DESCRIPTION_NAME).read_text(encoding="utf-8"))
+
+
+def state_of(folder: Path) -> State:
+    """How the run stands."""
+    end = folder / END_NAME
+    if end.is_file():
+        code = json.loads(end.read_text(encoding="utf-8"))["exit_code"]
+        return "done" if code == 0 else "stopped" if code in (130, -signal.SIGINT) else "failed"
+    return "running" if _lives(description_of(folder)["pid"]) else "failed"
+
+
+def last_words(folder: Path) -> str:
+    """The end of the trainer's log."""
+    log = (folder / LOG_NAME).read_text(encoding="utf-8", errors="replace")
+    return "\n".join(log.splitlines()[-LAST_LINES:])
+
+
+def losses_of(folder: Path) -> list[dict[str, Any]]:
+    """The complete lines of the loss curve, which may be being written."""
+    path = folder / RUN_NAME / LOSS_NAME
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.strip()]
+
+
+def _wait(folder: Path, process: subprocess.Popen[bytes]) -> None:
+    code = process.wait()
+    if folder.is_dir():
+        (folder / END_NAME).write_text(json.dumps({"exit_code": code}), encoding="utf-8")
+
+
+def _lives(pid: int) -> bool:
+    """Whether the process is there; of a run whose studio was restarted, nothing else can be asked."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
