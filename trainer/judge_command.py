@@ -1,4 +1,4 @@
-"""`python -m trainer judge CLIPS --over LIMIT`: whose heads jerk, by a rule stated in advance, in lines of labels.
+"""`python -m trainer judge CLIPS --issue ISSUE --over LIMIT`: clips judged by a rule stated in advance, as labels.
 
 CLIPS is the review tab's list of a batch's clips (`/review/export/clips.jsonl`); what is printed goes to
 `examples/label_by_rule.py`. Only clips of nano whose latents were kept can be judged.
@@ -17,27 +17,31 @@ from engine.model.nano import NanoModel
 from engine.pipeline import LATENTS_KEY
 from engine.variants import NANO
 from trainer.arguments import positive_float
-from trainer.experiments.measures import head_jerk
-
-ISSUE = "jitter"
+from trainer.judge import RULES, Judgement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `judge`."""
     parser.add_argument("clips", type=Path, help="what /review/export/clips.jsonl says of a batch")
+    parser.add_argument("--issue", choices=sorted(RULES), required=True)
     parser.add_argument(
-        "--over", type=positive_float, required=True, metavar="LIMIT", help="a head jerks above this, in rad/s³"
+        "--over",
+        type=positive_float,
+        required=True,
+        metavar="LIMIT",
+        help="what a clip must exceed: " + ", ".join(f"{rule.unit} for {issue}" for issue, rule in RULES.items()),
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for every clip, and how many jerk on stderr."""
-    model = NanoModel.load(NANO.folder)
-    judged = [(clip, _jerk(latents, model)) for clip, latents in _listed(args.clips)]
-    for clip, jerk in judged:
-        print(json.dumps({"clip": clip, "issue": ISSUE if jerk > args.over else None, "note": f"{jerk:.1f} rad/s³"}))
-    bad = sum(jerk > args.over for _, jerk in judged)
-    print(f"{bad} of {len(judged)} heads jerk by more than {args.over:g} rad/s³.", file=sys.stderr)
+    """Print a line for every clip, and on stderr how many are bad."""
+    model, rule = NanoModel.load(NANO.folder), RULES[args.issue]
+    judged = [(clip, _measured(rule, latents, model)) for clip, latents in _listed(args.clips)]
+    for clip, found in judged:
+        issue = args.issue if found > args.over else None
+        print(json.dumps({"clip": clip, "issue": issue, "note": f"{found:.3g} {rule.unit}"}))
+    bad = sum(found > args.over for _, found in judged)
+    print(f"{bad} of {len(judged)} clips are above {args.over:g} {rule.unit}.", file=sys.stderr)
     return 0
 
 
@@ -54,8 +58,8 @@ def _listed(path: Path) -> list[tuple[str, Path]]:
     return [(clip, Path(latents)) for clip, latents in listed]
 
 
-def _jerk(latents: Path, model: NanoModel) -> float:
+def _measured(rule: Judgement, latents: Path, model: NanoModel) -> float:
     try:
-        return head_jerk(model.autoencoder.decode_pose(load_file(latents)[LATENTS_KEY].float())[:, :3])
+        return rule.measure(model.autoencoder, load_file(latents)[LATENTS_KEY].float())
     except (SafetensorError, KeyError, OSError) as error:
         raise UserError(f"The latents {latents} cannot be read ({error}): restore them.", "clips") from None

@@ -10,6 +10,7 @@ from engine.model.face_motion import CONTROL_POINTS, SLOTS
 from engine.model.nano import NanoModel
 from engine.variants import NANO
 from trainer.__main__ import main
+from trainer.judge import mouth_opening
 
 
 def kept_latents(path: Path, yaw: np.ndarray) -> Path:
@@ -35,20 +36,30 @@ def clips(tmp_path) -> Path:
 
 
 def test_a_head_that_trembles_is_labelled_and_one_that_turns_is_not(clips, capsys):
-    assert main(["judge", str(clips), "--over", "20"]) == 0
+    assert main(["judge", str(clips), "--issue", "jitter", "--over", "20"]) == 0
     told = capsys.readouterr()
     said = {line["clip"][0]: line["issue"] for line in map(json.loads, told.out.splitlines())}
     assert said == {"a": None, "b": "jitter"}
-    assert told.err.startswith("1 of 2 heads")
+    assert told.err.startswith("1 of 2 clips")
 
 
 def test_clips_without_latents_and_lists_of_something_else_are_said(clips, tmp_path, capsys):
     clips.write_text(json.dumps({"clip": "a" * 64, "latents": None}) + "\n")
-    assert main(["judge", str(clips), "--over", "20"]) == 2
+    assert main(["judge", str(clips), "--issue", "jitter", "--over", "20"]) == 2
     assert "kept no latents" in capsys.readouterr().err
     (tmp_path / "other.jsonl").write_text("[]\n")
-    assert main(["judge", str(tmp_path / "other.jsonl"), "--over", "20"]) == 2
+    assert main(["judge", str(tmp_path / "other.jsonl"), "--issue", "jitter", "--over", "20"]) == 2
     assert "is no list of clips" in capsys.readouterr().err
     clips.write_text(json.dumps({"clip": "a" * 64, "latents": str(tmp_path / "gone.safetensors")}) + "\n")
-    assert main(["judge", str(clips), "--over", "20"]) == 2
+    assert main(["judge", str(clips), "--issue", "jitter", "--over", "20"]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_mouth_is_measured_from_the_picture_up():
+    autoencoder = NanoModel.load(NANO.folder).autoencoder
+    rest = autoencoder.mean_face[CONTROL_POINTS, :2][None].expand(97, -1, -1)[None]
+    opened = rest.clone()
+    lower = [CONTROL_POINTS.tolist().index(point) for point in (87, 14, 317)]
+    opened[0, 20:60, lower, 1] += 0.07
+    latents = autoencoder.pack(opened, rest[:, 0], torch.zeros(1, 97, len(SLOTS)))
+    assert mouth_opening(autoencoder, latents) == pytest.approx(0.07, abs=1e-4)

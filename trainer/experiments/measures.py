@@ -103,7 +103,7 @@ def _of_speech(
         "head_jerk": head_jerk(pose),
         "seam_jump": seam_jump(landmarks_px / reference.scale_px, seams),
         "seam_lip_r": _correlation(apart[seams], true[seams]),
-        "opening": float(np.percentile(apart, 95) / max(np.percentile(true, 95) * JAW_OPEN, 1e-9)),
+        "opening": opening(apart, true),
     }
 
 
@@ -116,6 +116,11 @@ def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> floa
 def head_jerk(pose: NDArray[np.floating]) -> float:
     """Root mean square of the third derivative of yaw, pitch and roll `pose` [F, 3] in radians, in rad/s³."""
     return float(np.sqrt(np.square(np.diff(pose, 3, axis=0)).sum(1).mean()) * FPS**3)
+
+
+def opening(apart: NDArray[np.floating], true: NDArray[np.floating]) -> float:
+    """95th percentile of the lips' distance `apart` [F], in face heights, over that of the true mouth, aperture [F]."""
+    return float(np.percentile(apart, 95) / max(np.percentile(true, 95) * JAW_OPEN, 1e-9))
 
 
 def silence(apart: NDArray[np.floating], true: NDArray[np.floating]) -> float:

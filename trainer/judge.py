@@ -1,0 +1,43 @@
+"""Rules that say of a clip of nano, from its latents alone, how much there is of an issue: labels by rule, not by eye.
+
+A rule is known by the issue's name in `assets/review_issues.yaml`; above a limit that is stated beforehand, the clip is
+bad. Knows nothing about files or the review store.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from engine.model.face_motion import CONTROL_POINTS, FaceMotionAutoencoder
+from trainer.experiments.measures import head_jerk
+
+_ORDER = CONTROL_POINTS.tolist()
+_UPPER, _LOWER = ([_ORDER.index(point) for point in lip] for lip in ((82, 13, 312), (87, 14, 317)))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a rule measures of latents [1, 16, T, 8, 8], and its unit."""
+
+    measure: Callable[[FaceMotionAutoencoder, Tensor], float]
+    unit: str
+
+
+def mouth_opening(autoencoder: FaceMotionAutoencoder, latents: Tensor) -> float:
+    """95th percentile of how much farther the inner lips are apart than in the picture, in face heights."""
+    motion, _ = autoencoder.unpack(latents)
+    apart = (motion[0, :, _LOWER, 1] - motion[0, :, _UPPER, 1]).mean(1)
+    return float(np.percentile(apart.numpy(), 95))
+
+
+def pose_jerk(autoencoder: FaceMotionAutoencoder, latents: Tensor) -> float:
+    """Root mean square of the third derivative of yaw, pitch and roll as drawn, in rad/s³."""
+    return head_jerk(autoencoder.decode_pose(latents)[:, :3])
+
+
+RULES = {
+    "exaggerated-motion": Judgement(mouth_opening, "face heights"),
+    "jitter": Judgement(pose_jerk, "rad/s³"),
+}
