@@ -54,13 +54,14 @@ class Training:
         """Go down `loss`, unless it or its gradient is no longer finite; the gradient's norm over all processes."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        self.optimizer.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self._trained, gradient_clip)
         length = float(whole(norm))
         if math.isfinite(length) and math.isfinite(float(self.processes.mean(loss))):
             self.optimizer.step()
             self.ema.update(self.model)
+        # Now, not before the next backward pass: the forward in between has its activations to hold.
+        self.optimizer.zero_grad()
         return length
 
     def write_row(self, row: dict[str, Any]) -> None:

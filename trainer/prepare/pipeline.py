@@ -34,7 +34,7 @@ from trainer.prepare.workers import LocalWorkers, Workers
 from trainer.shards import Index, write_manifest
 
 WORK = "work"
-_NOT_IN_MANIFEST = {"shots", "sound_track", "faces_file", "voice_file"}
+_NOT_IN_MANIFEST = {"content", "shots", "sound_track", "faces_file", "voice_file"}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ which is the path below the folder. Captions come from a file of their own.
 """
 
 import csv
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -17,14 +18,19 @@ from pathlib import Path
 from typing import Literal
 
 from engine.errors import UserError
-from trainer.prepare.rows import Row, key_of
+from trainer.prepare.rows import Row, key_of, stamp_of
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"}
+ENDS_BYTES = 2**18
+"""So much of a file's beginning and of its end is looked at to tell whether it is another."""
 ListKind = Literal["folder", "hdtf", "echomimicv2"]
 
 
 def find_videos(source: Path) -> list[Row]:
-    """A row {id, key} for every video below `source`. Raises UserError where there is none."""
+    """A row {id, key, content} for every video below `source`. Raises UserError where there is none.
+
+    `content` stands for what is in the file, so that one that is replaced under its name is worked on anew.
+    """
     if not source.is_dir():
         raise UserError(f"The folder {source} does not exist; give the folder that holds the videos.", "source")
     paths = (path for path in source.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
@@ -32,7 +38,20 @@ def find_videos(source: Path) -> list[Row]:
     if not names:
         kinds = ", ".join(sorted(suffix[1:] for suffix in VIDEO_SUFFIXES))
         raise UserError(f"No video is in {source} (looked for {kinds}).", "source")
-    return [{"id": name, "key": key_of(name)} for name in names]
+    return [{"id": name, "key": key_of(name), "content": _content(source / name)} for name in names]
+
+
+def _content(path: Path) -> str:
+    """Of a file's size and both its ends: hashing it all would read every video anew on every run. Empty where it may
+    not be read, which the first stage says."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            ends = file.read(ENDS_BYTES)
+            file.seek(max(0, size - ENDS_BYTES))
+            return stamp_of([size, hashlib.sha256(ends + file.read(ENDS_BYTES)).hexdigest()])
+    except OSError:
+        return ""
 
 
 def read_list(kind: ListKind, path: Path | None, videos: list[Row]) -> tuple[list[Row], list[str]]:
@@ -52,7 +71,9 @@ def read_list(kind: ListKind, path: Path | None, videos: list[Row]) -> tuple[lis
     for stem, index, fields in listed:
         if stem in by_stem:
             identity = f"{by_stem[stem]['id']}@{index}"
-            rows.append({"id": identity, "key": key_of(identity), "file": by_stem[stem]["id"], **fields})
+            video = by_stem[stem]
+            whole = {"id": identity, "key": key_of(identity), "file": video["id"], "content": video["content"]}
+            rows.append(whole | fields)
     missing = sorted({stem for stem, _, _ in listed} - set(by_stem))
     if not rows:
         raise UserError(

@@ -30,6 +30,14 @@ def test_a_folder_gives_its_videos_by_their_paths_below_it(tmp_path: Path):
     assert len({row["key"] for row in rows}) == 2
 
 
+def test_a_video_that_is_replaced_under_its_name_is_another(tmp_path: Path):
+    (before,) = videos(tmp_path, "a.mp4")
+    (tmp_path / "a.mp4").write_bytes(b"another")
+    (after,) = find_videos(tmp_path)
+    assert before["key"] == after["key"] and before["content"] != after["content"]
+    assert find_videos(tmp_path) == [after]
+
+
 def test_a_folder_without_videos_or_none_at_all_is_said(tmp_path: Path):
     with pytest.raises(UserError, match="No video is in"):
         find_videos(tmp_path)
