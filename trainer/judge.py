@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from engine.model.face_motion import CONTROL_POINTS, FaceMotionAutoencoder
+from engine.request import Box
 from trainer.experiments.measures import head_jerk
 
 _ORDER = CONTROL_POINTS.tolist()
@@ -19,10 +20,23 @@ _UPPER, _LOWER = ([_ORDER.index(point) for point in lip] for lip in ((82, 13, 31
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a rule measures of latents [1, 16, T, 8, 8], and its unit."""
+    """What a rule measures of latents [1, 16, T, 8, 8], its unit, and where it looks, xyxy in shares of the face's box.
+
+    None is everywhere, the head's pose included.
+    """
 
     measure: Callable[[FaceMotionAutoencoder, Tensor], float]
     unit: str
+    place: Box | None = None
+
+    def region(self, face_box: Box) -> Box | None:
+        """The place in a picture whose face is in `face_box`, in fractions of it as that is."""
+        if self.place is None:
+            return None
+        left, top, right, bottom = face_box
+        width, height = right - left, bottom - top
+        x0, y0, x1, y1 = self.place
+        return left + x0 * width, top + y0 * height, left + x1 * width, top + y1 * height
 
 
 def mouth_opening(autoencoder: FaceMotionAutoencoder, latents: Tensor) -> float:
@@ -38,6 +52,6 @@ def pose_jerk(autoencoder: FaceMotionAutoencoder, latents: Tensor) -> float:
 
 
 RULES = {
-    "exaggerated-motion": Judgement(mouth_opening, "face heights"),
+    "exaggerated-motion": Judgement(mouth_opening, "face heights", (0.2, 0.6, 0.8, 1.0)),
     "jitter": Judgement(pose_jerk, "rad/s³"),
 }

@@ -7,6 +7,7 @@ CLIPS is the review tab's list of a batch's clips (`/review/export/clips.jsonl`)
 import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.pipeline import LATENTS_KEY
+from engine.request import Box
 from engine.variants import NANO
 from trainer.arguments import positive_float
 from trainer.judge import RULES, Judgement
@@ -36,26 +38,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a line for every clip, and on stderr how many are bad."""
     model, rule = NanoModel.load(NANO.folder), RULES[args.issue]
-    judged = [(clip, _measured(rule, latents, model)) for clip, latents in _listed(args.clips)]
+    judged = [(clip, _measured(rule, clip.latents, model)) for clip in _listed(args.clips)]
     for clip, found in judged:
-        issue = args.issue if found > args.over else None
-        print(json.dumps({"clip": clip, "issue": issue, "note": f"{found:.3g} {rule.unit}"}))
+        said = {"issue": args.issue, "region": rule.region(clip.face_box)} if found > args.over else {"issue": None}
+        print(json.dumps({"clip": clip.id, "note": f"{found:.3g} {rule.unit}"} | said))
     bad = sum(found > args.over for _, found in judged)
     print(f"{bad} of {len(judged)} clips are above {args.over:g} {rule.unit}.", file=sys.stderr)
     return 0
 
 
-def _listed(path: Path) -> list[tuple[str, Path]]:
-    """Clips with their latents. Raises UserError where the list cannot be read or a clip has none."""
+@dataclass(frozen=True)
+class _Clip:
+    id: str
+    latents: Path
+    face_box: Box
+
+
+def _listed(path: Path) -> list[_Clip]:
+    """The clips. Raises UserError where the list cannot be read, or a clip has no latents or no face."""
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        listed = [(str(line["clip"]), line["latents"]) for line in lines]
+        listed = [(str(line["clip"]), line["latents"], line["record"]["face_box"]) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no list of clips ({error}): take /review/export/clips.jsonl.", "clips") from None
-    for clip, latents in listed:
-        if latents is None:
-            raise UserError(f"Clip {clip[:12]} kept no latents: make the batch from a checkpoint.", "clips")
-    return [(clip, Path(latents)) for clip, latents in listed]
+    for clip, latents, face_box in listed:
+        if latents is None or face_box is None:
+            raise UserError(f"Clip {clip[:12]} kept no latents, or has no face: make the batch with nano.", "clips")
+    return [_Clip(clip, Path(latents), face_box) for clip, latents, face_box in listed]
 
 
 def _measured(rule: Judgement, latents: Path, model: NanoModel) -> float:

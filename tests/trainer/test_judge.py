@@ -10,7 +10,7 @@ from engine.model.face_motion import CONTROL_POINTS, SLOTS
 from engine.model.nano import NanoModel
 from engine.variants import NANO
 from trainer.__main__ import main
-from trainer.judge import mouth_opening
+from trainer.judge import RULES, mouth_opening
 
 
 def kept_latents(path: Path, yaw: np.ndarray) -> Path:
@@ -23,6 +23,10 @@ def kept_latents(path: Path, yaw: np.ndarray) -> Path:
     return path
 
 
+def listed(clip: str, latents: Path | None) -> dict[str, object]:
+    return {"clip": clip * 64, "latents": latents and str(latents), "record": {"face_box": [0.2, 0.2, 0.6, 0.7]}}
+
+
 @pytest.fixture
 def clips(tmp_path) -> Path:
     """A batch of a head that turns smoothly and one that trembles."""
@@ -30,7 +34,7 @@ def clips(tmp_path) -> Path:
     turning = kept_latents(tmp_path / "turning.safetensors", 0.1 * np.sin(times_s))
     trembling = kept_latents(tmp_path / "trembling.safetensors", 0.02 * np.sin(2 * np.pi * 3 * times_s))
     path = tmp_path / "clips.jsonl"
-    lines = [{"clip": "a" * 64, "latents": str(turning)}, {"clip": "b" * 64, "latents": str(trembling)}]
+    lines = [listed("a", turning), listed("b", trembling)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return path
 
@@ -44,13 +48,13 @@ def test_a_head_that_trembles_is_labelled_and_one_that_turns_is_not(clips, capsy
 
 
 def test_clips_without_latents_and_lists_of_something_else_are_said(clips, tmp_path, capsys):
-    clips.write_text(json.dumps({"clip": "a" * 64, "latents": None}) + "\n")
+    clips.write_text(json.dumps(listed("a", None)))
     assert main(["judge", str(clips), "--issue", "jitter", "--over", "20"]) == 2
     assert "kept no latents" in capsys.readouterr().err
     (tmp_path / "other.jsonl").write_text("[]\n")
     assert main(["judge", str(tmp_path / "other.jsonl"), "--issue", "jitter", "--over", "20"]) == 2
     assert "is no list of clips" in capsys.readouterr().err
-    clips.write_text(json.dumps({"clip": "a" * 64, "latents": str(tmp_path / "gone.safetensors")}) + "\n")
+    clips.write_text(json.dumps(listed("a", tmp_path / "gone.safetensors")))
     assert main(["judge", str(clips), "--issue", "jitter", "--over", "20"]) == 2
     assert "cannot be read" in capsys.readouterr().err
 
@@ -63,3 +67,9 @@ def test_a_mouth_is_measured_from_the_picture_up():
     opened[0, 20:60, lower, 1] += 0.07
     latents = autoencoder.pack(opened, rest[:, 0], torch.zeros(1, 97, len(SLOTS)))
     assert mouth_opening(autoencoder, latents) == pytest.approx(0.07, abs=1e-4)
+
+
+def test_a_rule_that_looks_at_the_mouth_marks_the_middle_of_the_lower_face():
+    left, top, right, bottom = RULES["exaggerated-motion"].region((0.2, 0.2, 0.6, 0.7))
+    assert 0.2 < left < 0.4 < right < 0.6 and 0.45 < top < bottom == pytest.approx(0.7)
+    assert RULES["jitter"].region((0.2, 0.2, 0.6, 0.7)) is None
