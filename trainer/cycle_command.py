@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do what can be done now; say what labels are needed, or where the model is."""
     if not 0.05 <= args.budget <= 1:
-        raise UserError(f"The budget must be between 0.05 and 1, got {args.budget:g}; 0.3 is usual.", "budget")
+        raise UserError(f"The budget must be between 0.05 and 1, got {args.budget:g}; 0.1 is usual.", "budget")
     folder = find_variant(args.model).folder
     block = replace(
         NDPORecipe(),

@@ -157,10 +157,10 @@ class NDPORecipe:
     """
 
     steps: int = 200
-    forget_budget: float = 0.3
+    forget_budget: float = 0.1
     loss: str = "npo"
     negatives: int = 16
-    learning_rate_share: float = 0.2
+    learning_rate_share: float = 0.1
     warmup_steps: int = 10
     sft_weight: float = 1.0
     ndpo_weight: float = 1.0

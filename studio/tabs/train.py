@@ -50,7 +50,7 @@ class TrainTab:
                 )
                 model = gr.Textbox(desk.studio.model, label=label("Model that made the clips"), elem_id="train-model")
                 steps = gr.Number(300, label=label("Steps"), precision=0, minimum=1, elem_id="train-steps")
-                budget = gr.Slider(0.05, 1.0, 0.3, step=0.05, label=label("Forget budget"), elem_id="train-budget")
+                budget = gr.Slider(0.05, 1.0, 0.1, step=0.05, label=label("Forget budget"), elem_id="train-budget")
             with gr.Row(elem_classes="em-line"):
                 train = gr.Button(label("Train on these labels"), variant="primary", elem_id="train")
                 self._stop = gr.Button(label("Stop the training"), visible=False, elem_id="train-stop")

@@ -35,8 +35,8 @@ def held_out_aperture_r(model_folder: Path, splits: tuple[str, ...] = HELD_OUT_S
     return np.array([aperture_r(model, NANO.default_settings, track, seed) for seed, track in enumerate(tracks)])
 
 
-def held_out_tracks(splits: tuple[str, ...], count: int, clip_s: float = CLIP_S) -> Iterator[Track]:
-    """`count` tracks of `clip_s`, the `splits` in turn; not those of the corpus, whose seed is another.
+def held_out_tracks(splits: tuple[str, ...], count: int, clip_s: float = CLIP_S, first: int = 0) -> Iterator[Track]:
+    """`count` tracks of `clip_s` from number `first`, the `splits` in turn; not the corpus's, whose seed is another.
 
     Raises UserError where the programs that speak are not installed.
     """
@@ -44,7 +44,7 @@ def held_out_tracks(splits: tuple[str, ...], count: int, clip_s: float = CLIP_S)
     if missing:
         raise UserError(f"Not installed: {', '.join(missing)}; they speak the held-out voices.")
     frames = round(clip_s * FPS)
-    for number in range(count):
+    for number in range(first, first + count):
         track = make_track(_SEED, splits[number % len(splits)], number)
         samples = len(track.wave) // len(track.curves) * frames
         yield Track(track.wave[:samples], track.curves[:frames], track.voice, track.phones)
