@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PORT ?= 7860
 EXAMPLES ?= $(or $(ECHOMIMIC_EXAMPLES),../shared/examples)
 
-.PHONY: studio demo test check proof proof-engine proof-studio proof-review proof-trainer proof-data bench experiments space
+.PHONY: studio demo test check proof proof-engine proof-studio proof-review proof-trainer proof-data bench experiments space nano
 .DEFAULT_GOAL := studio
 
 studio: $(VENV)/ready
@@ -43,6 +43,10 @@ proof-trainer: $(VENV)/ready
 
 experiments: $(VENV)/ready
 	$(PY) -m trainer experiment all
+
+# The bundled model anew, from nothing: hours.
+nano: $(VENV)/ready
+	PY=$(PY) trainer/nano.sh
 
 # The folder to push to a Hugging Face Space, out/space, and a first start of it in an environment of its own.
 space: $(VENV)/ready
