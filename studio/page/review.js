@@ -50,6 +50,7 @@ em.review = (root) => {
     if (kind === "good" && marked) return say(words["Take the marks off first: a good clip has none."], true);
     if (kind === "bad" && !marked) return say(words["Nothing is wrong yet: press an issue's key, or G for good."], true);
     press(kind, values);
+    player.pause(); // What is decoded now is seen by nobody, and the next clip waits for it.
     item().leaving = true;
     done.push(Date.now());
     root.classList.add("em-leaving");
@@ -165,7 +166,7 @@ em.review = (root) => {
   };
 
   const take = (next) => {
-    const before = item()?.item;
+    const before = item();
     items = next;
     root.classList.remove("em-leaving");
     root.classList.toggle("em-idle", !items.length);
@@ -176,15 +177,15 @@ em.review = (root) => {
       say(waiting ? words["{count} clips are still being made."].replace("{count}", waiting) : words["All done here. Thank you!"]);
       return;
     }
-    player.keepOnly(items);
-    if (before !== item().item) {
+    if (before?.item !== item().item) {
       current = Object.keys(item().marks).at(-1) ?? null;
       player.show(item());
       say(words["Watch it to its end to unlock the answers."]);
-    }
+    } else if (before.leaving) player.play();
     if (!item().marks[current]) current = Object.keys(item().marks).at(-1) ?? null;
-    if (items[1]) player.ahead(items[1]);
     draw();
+    // Once the clip is there: letting go of old ones and loading the one after take their time.
+    setTimeout(() => player.keepOnly(items));
   };
   const refresh = async () => {
     if (batch === null) return;
@@ -200,10 +201,13 @@ em.review = (root) => {
     await refresh();
   };
 
-  const load = async () => {
+  // A new batch is shown to who has just made it, and to who has nothing left to do.
+  const load = async (made = false) => {
     const response = await fetch("review/setup");
     const answer = await response.json();
     if (!response.ok) return say(answer.error, true);
+    const fresh = answer.batches.find((each) => !setup?.batches.some((known) => known.id === each.id));
+    const opened = made || (setup && !items.length && !batchNow()?.waiting) ? fresh : null;
     setup = answer;
     words = setup.words;
     player ??= em.reviewPlayer(root, {
@@ -230,7 +234,7 @@ em.review = (root) => {
     const list = [["Space", "Play or pause"], [", .", "One frame back, on"], ["Z X", "Slower, faster"], ["L", "Loop"], ["I O", "Span: in, out point"], ["Q W E", "Severity 1, 2, 3"], ["R", "Forget the region"], ["N", "Write a note"], ["1 0 2", "Left, same, right"], ["G", "Good"], ["↵", "Done"], ["S", "Skip"], ["U", "Undo"]];
     $(".em-help ul").replaceChildren(...list.map(([name, text]) => make("li", {}, make("kbd", { textContent: name }), words[text])));
     const wanted = Number(localStorage.getItem("em-review-batch"));
-    const first = setup.batches.find((each) => each.id === wanted) ?? setup.batches[0];
+    const first = opened ?? setup.batches.find((each) => each.id === wanted) ?? setup.batches[0];
     if (!first) {
       root.classList.add("em-idle");
       return say(words["Nothing to label yet: add clips first."]);
@@ -248,7 +252,7 @@ em.review = (root) => {
   });
   $(".em-note").addEventListener("change", (event) => item() && press("note", { text: (item().note = event.target.value) }));
   $(".em-note").addEventListener("keydown", (event) => ["Enter", "Escape"].includes(event.key) && event.target.blur());
-  window.addEventListener("em-review-changed", load);
+  window.addEventListener("em-review-changed", () => load(true));
   let seen = false;
   new IntersectionObserver(([entry]) => {
     if (entry.isIntersecting && !seen) {

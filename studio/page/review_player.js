@@ -46,7 +46,8 @@ em.reviewPlayer = (root, { onRegion, onPlayed, words }) => {
   const play = () => videos.forEach((video) => video.play().catch(() => {}));
   const pause = () => videos.forEach((video) => video.pause());
   const seek = (time) => {
-    for (const video of videos) video.currentTime = Math.min(Math.max(0, time), Math.max(0, length() - 1e-3));
+    const wanted = Math.min(Math.max(0, time), Math.max(0, length() - 1e-3));
+    for (const video of videos) if (video.currentTime !== wanted) video.currentTime = wanted;
     say();
   };
   // A pair starts over when both are through, so that they stay in step.
@@ -83,8 +84,9 @@ em.reviewPlayer = (root, { onRegion, onPlayed, words }) => {
       setUp();
       play();
     },
-    ahead: (next) => void load(next),
+    // Loads those of `items` that are not loaded, and lets go of all others.
     keepOnly(items) {
+      items.forEach(load);
       const ids = new Set(items.map((kept) => kept.item));
       for (const [id, made] of loaded)
         if (!ids.has(id)) {
