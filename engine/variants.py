@@ -97,7 +97,7 @@ NANO = Variant(
     max_audio_s=600.0,
     default_settings=Settings(
         sampling=SamplingSettings(steps=8, solver="unipc", shift=3.0),
-        guidance=GuidanceSettings(text=1.5, audio=2.5),
+        guidance=GuidanceSettings(text=1.5, audio=3.0),
         png=PhaseNegativeSettings(mode="off"),
     ),
     inert_settings=frozenset({"sampling.size_px", "runtime.memory", "runtime.precision", "lora_scale"}),
