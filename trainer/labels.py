@@ -21,7 +21,7 @@ from engine.model.nano import NanoModel
 from engine.nano_animator import NanoAnimator
 from engine.pipeline import LATENTS_KEY
 from engine.records import NegativeIssue, NegativeRecord, StoredFile
-from engine.request import Box
+from engine.request import Box, GenerationRequest
 from engine.variants import FPS
 from trainer.negatives import Negative, bad_latents, negatives_of
 
@@ -79,19 +79,16 @@ def nano_negatives(
     `model` is the one in `folder`, which must have made the clips unless `any_checkpoint`. Paths that are not absolute
     are looked for beside `labels`. Raises UserError where a file is gone or is not what it was.
     """
-    _check_model(records, model, folder, any_checkpoint)
+    check_model(records, "nano", model.checkpoint_sha256, folder, any_checkpoint=any_checkpoint)
     animator = NanoAnimator(model)
     negatives: list[Negative] = []
     notes: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         for record in records:
-            request = record.request.model_copy(
-                update={name: _checked(stored, name, record, labels) for name, stored in record.inputs.items()}
-                | {"model": str(folder), "out": Path(scratch, "unused.mp4")}
-            )
+            request = request_of(record, labels, folder, Path(scratch))
             inputs = read_inputs(request)
             conditions = animator.encode(inputs, request)
-            latents = _latents(record, labels, tuple(conditions.known.shape[2:]))
+            latents = latents_of(record, labels, tuple(conditions.known.shape[2:]))
             bad = _bad_cells(record.issues, latents.shape[2], inputs)
             found = negatives_of(
                 conditions,
@@ -110,18 +107,30 @@ def nano_negatives(
     return negatives, notes
 
 
-def _check_model(records: Sequence[NegativeRecord], model: NanoModel, folder: Path, any_checkpoint: bool) -> None:
+def check_model(
+    records: Sequence[NegativeRecord], name: str, sha256: str, folder: Path, *, any_checkpoint: bool
+) -> None:
+    """Raises UserError where the clips of `records` were made by another than the model `name` in `folder`, or, unless
+    `any_checkpoint`, by other weights than those with `sha256`."""
     variant = records[0].variant
-    if variant != "nano":
-        raise UserError(f"The labels are of the model {variant}, {folder} holds a nano.", "model")
-    others = [record for record in records if record.checkpoint_sha256 != model.checkpoint_sha256]
+    if variant != name:
+        raise UserError(f"The labels are of the model {variant}, {folder} holds {name}.", "model")
+    others = [record for record in records if record.checkpoint_sha256 != sha256]
     if others and not any_checkpoint:
         raise UserError(
             f"{len(others)} of {len(records)} labelled clips were made by another checkpoint "
-            f"({others[0].checkpoint_sha256[:12]}) than the one in {folder} ({model.checkpoint_sha256[:12]}): give the "
+            f"({others[0].checkpoint_sha256[:12]}) than the one in {folder} ({sha256[:12]}): give the "
             "folder of that checkpoint with --model, or say --any-checkpoint.",
             "model",
         )
+
+
+def request_of(record: NegativeRecord, labels: Path, folder: Path, scratch: Path) -> GenerationRequest:
+    """What the clip was made from, for the model in `folder`. Raises UserError where a file is gone or is another."""
+    return record.request.model_copy(
+        update={name: _checked(stored, name, record, labels) for name, stored in record.inputs.items()}
+        | {"model": str(folder), "out": scratch / "unused.mp4"}
+    )
 
 
 def _checked(stored: StoredFile, what: str, record: NegativeRecord, labels: Path) -> Path:
@@ -141,8 +150,8 @@ def _checked(stored: StoredFile, what: str, record: NegativeRecord, labels: Path
     return path
 
 
-def _latents(record: NegativeRecord, labels: Path, shape: tuple[int, ...]) -> Tensor:
-    """The clip's latents [1, 16, T, 8, 8]; `shape` is what T, 8, 8 must be."""
+def latents_of(record: NegativeRecord, labels: Path, shape: tuple[int, ...]) -> Tensor:
+    """The clip's latents [1, 16, T, h, w]; `shape` is what T, h, w must be. Raises UserError where they are not."""
     clip = record.clip_id[:12]
     if record.latents is None:
         raise UserError(

@@ -77,7 +77,7 @@ def train(
     block early, at that step; `report` names a tracker (`trainer.processes`). Raises UserError for
     what cannot be trained on.
     """
-    _check(recipe)
+    check(recipe)
     if not negatives:
         raise UserError("There are no negatives to learn from.", "labels")
     pool = NegativePool(negatives, recipe.seed)
@@ -96,30 +96,58 @@ def train(
         claim(run, made_of)
         batches = _batches(real, start, corpus, features or run / "features.npy", sft.feature_versions)
         held_out = held_out_batches(real, start, corpus_folder, run)
-    if (run / END).exists():
-        done = json.loads((run / END).read_text())
-        return Block(run / "model", done["step"], done["stopped_by"])
+    if ended := ended_block(run):
+        return ended
     model = copy.deepcopy(start)
     trainee = nano_trainee(model, sft)
     if recipe.lora_rank:
         add_lora(model.transformer, recipe.lora_rank)
     else:
         trainee.velocity.requires_grad_(True)
+    frozen = WithoutLora(trainee.velocity, model.transformer) if recipe.reference == "lora-off" else NanoVelocity(start)
     training = Training(trainee, run, processes, weight_decay=0.0, seen=SEEN)
-    frozen = NanoVelocity(start).requires_grad_(False).to(processes.device)
+    drawn = Drawn(
+        lambda step: processes.part(batches.draw(start, step)),
+        lambda step: processes.part(pool.draw(start, step, recipe.negatives, sft.tau_shift)),
+        [processes.part(batch) for batch in held_out],
+    )
+    return run_block(recipe, sft, training, frozen, drawn, stop_after=stop_after)
 
-    def negative(step: int) -> FlowBatch:
-        return processes.part(pool.draw(start, step, recipe.negatives, sft.tau_shift))
 
+@dataclass(frozen=True)
+class Drawn:
+    """What a block learns from: this process's parts of the real batches, the negatives and the held-out batches."""
+
+    real: Draw
+    negatives: Draw
+    held_out: list[FlowBatch]
+
+
+def ended_block(run: Path) -> Block | None:
+    """The block in `run`, where it came to its end."""
+    if not (run / END).exists():
+        return None
+    done = json.loads((run / END).read_text())
+    return Block(run / "model", done["step"], done["stopped_by"])
+
+
+def run_block(
+    recipe: NDPORecipe,
+    sft: SFTRecipe,
+    training: Training,
+    frozen: nn.Module,
+    drawn: Drawn,
+    *,
+    stop_after: int | None = None,
+) -> Block:
+    """The block of any model, of which `frozen` is the forward before it is trained."""
+    frozen.requires_grad_(False).to(training.processes.device)
+    baseline = held_out_loss(frozen, drawn.held_out, training.weights, training.processes)
     reference: nn.Module | Tensor = frozen
     if recipe.reference == "precomputed":
-        reference = reference_errors(frozen, negative, recipe.steps, training.weights)
-    elif recipe.reference == "lora-off":
-        reference = WithoutLora(trainee.velocity, model.transformer)
+        reference = reference_errors(frozen, drawn.negatives, recipe.steps, training.weights)
     loop = Loop(recipe, sft, training, reference)
-    held = [processes.part(batch) for batch in held_out]
-    baseline = held_out_loss(frozen, held, training.weights, processes)
-    return loop.run(lambda step: processes.part(batches.draw(start, step)), negative, (held, baseline), stop_after)
+    return loop.run(drawn.real, drawn.negatives, (drawn.held_out, baseline), stop_after)
 
 
 def held_out_batches(recipe: SFTRecipe, model: NanoModel, corpus_folder: Path, run: Path) -> list[FlowBatch]:
@@ -141,7 +169,8 @@ def _batches(real: SFTRecipe, model: NanoModel, corpus: Corpus, features: Path, 
     return NanoBatches(real, ClipMaker(corpus, real.seed), heard)
 
 
-def _check(recipe: NDPORecipe) -> None:
+def check(recipe: NDPORecipe) -> None:
+    """Raises UserError for what cannot be done."""
     if recipe.loss not in LOSSES:
         raise UserError(f"Unknown loss {recipe.loss!r}: choose one of {', '.join(LOSSES)}.", "loss")
     if recipe.reference not in REFERENCES:

@@ -6,8 +6,9 @@ region become a mask over the latents; what was known is never counted. Knows no
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from engine.sampling.schedulers import make_scheduler
 from engine.sampling.tasks import FRAMES_PER_LATENT
 from engine.settings import LiveSettings, PhDASettings, Settings
 from trainer.flow import FlowBatch
+
+Phases = tuple[tuple[float, PhDASettings], ...]
+"""The phase weights in force at each timestep of a generation; one entry where they never changed."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +40,7 @@ class Negative:
     mask: Tensor
     """[1, T, 8, 8], 1 where the error counts."""
     prompt: str
-    phda: tuple[tuple[float, PhDASettings], ...]
-    """The phase weights in force at each timestep of the generation; one entry where they never changed."""
-
-    def modal_weights(self, tau: float) -> Tensor:
-        """[3], by the settings of the step nearest to `tau`."""
-        _, settings = min(self.phda, key=lambda step: abs(step[0] - tau))
-        return modal_weights(settings, tau)
+    phda: Phases
 
 
 def negatives_of(
@@ -67,7 +65,7 @@ def negatives_of(
     mask[:, 0] = 0.0
     length = settings.long_video.window_latent_frames or window_latent_frames
     overlap = min(settings.long_video.overlap_latent_frames, length - 1)
-    phda = _phases(settings, settings_by_step)
+    phda = phases(settings, settings_by_step)
     found = []
     for window in plan_windows(clip.first_content, latents.shape[2], length, overlap):
         content = slice(window.start, window.stop)
@@ -89,7 +87,8 @@ def negatives_of(
     return found
 
 
-def _phases(settings: Settings, by_step: Sequence[LiveSettings]) -> tuple[tuple[float, PhDASettings], ...]:
+def phases(settings: Settings, by_step: Sequence[LiveSettings]) -> Phases:
+    """Those of a generation with `settings`, and with those of each step where they were changed."""
     if not by_step:
         return ((0.0, settings.phda),)
     sampling = settings.sampling
@@ -97,16 +96,53 @@ def _phases(settings: Settings, by_step: Sequence[LiveSettings]) -> tuple[tuple[
     return tuple((float(tau), now.phda) for tau, now in zip(scheduler.timesteps, by_step, strict=True))
 
 
-def bad_latents(latent_frames: int, spans: Iterable[tuple[int, int]]) -> Tensor:
+def weights_at(tau: float, by_step: Phases) -> Tensor:
+    """Modal weights [3] by the settings of the step nearest to `tau`."""
+    _, settings = min(by_step, key=lambda step: abs(step[0] - tau))
+    return modal_weights(settings, tau)
+
+
+def bad_latents(latent_frames: int, spans: Iterable[tuple[int, int]], *, first_content: int = 1) -> Tensor:
     """1 for every latent frame that holds a video frame of one of the `spans` [start, stop), float32 [T].
 
-    Latent 0 holds frame 0 and is the picture, never bad: a span that holds nothing else counts for the latent behind.
+    Latent 0 holds frame 0. With `first_content` 1 it is the picture, never bad: a span that holds nothing else counts
+    for the latent behind.
     """
     bad = torch.zeros(latent_frames)
     for start, stop in spans:
         first, last = (-(-frame // FRAMES_PER_LATENT) for frame in (start, max(start, stop - 1)))
-        bad[max(1, first) : max(1, last) + 1] = 1.0
+        bad[max(first_content, first) : max(first_content, last) + 1] = 1.0
     return bad
+
+
+class HasLatents(Protocol):
+    """A negative of any model."""
+
+    @property
+    def latents(self) -> Tensor:
+        """[16, T, h, w]."""
+
+
+N = TypeVar("N", bound=HasLatents)
+
+
+def draw_negatives(
+    by_shape: Mapping[Any, Sequence[N]], seed: int, step: int, size: int, tau_shift: float
+) -> tuple[list[N], Tensor, Tensor]:
+    """`size` negatives of one shape, their noise levels [size] and their noise, keyed by (seed, step, index); shapes in
+    proportion to how many have them."""
+    shapes = sorted(by_shape)
+    counts = np.array([len(by_shape[shape]) for shape in shapes])
+    drawn = np.random.default_rng([seed, 5, step]).choice(len(shapes), p=counts / counts.sum())
+    group = by_shape[shapes[int(drawn)]]
+    chosen, levels, noise = [], [], []
+    for index in range(size):
+        random = np.random.default_rng([seed, 6, step, index])
+        chosen.append(group[random.integers(len(group))])
+        levels.append(random.random())
+        noise.append(random.standard_normal(chosen[-1].latents.shape, np.float32))
+    uniform = torch.tensor(levels, dtype=torch.float32)
+    return chosen, tau_shift * uniform / (1 + (tau_shift - 1) * uniform), torch.from_numpy(np.stack(noise))
 
 
 class NegativePool:
@@ -132,19 +168,9 @@ class NegativePool:
         return digest.hexdigest()
 
     def draw(self, model: NanoModel, step: int, size: int, tau_shift: float) -> FlowBatch:
-        """`size` negatives of one length with their noise; lengths in proportion to how many have them."""
-        lengths = sorted(self._by_length)
-        shares = np.array([len(self._by_length[length]) for length in lengths]) / self.count
-        group = self._by_length[int(np.random.default_rng([self._seed, 5, step]).choice(lengths, p=shares))]
-        rows = []
-        for index in range(size):
-            random = np.random.default_rng([self._seed, 6, step, index])
-            rows.append((group[random.integers(len(group))], random))
-        chosen = [negative for negative, _ in rows]
+        """`size` negatives of one length with their noise."""
+        chosen, sigma, eps = draw_negatives(self._by_length, self._seed, step, size, tau_shift)
         x0 = torch.stack([negative.latents for negative in chosen])
-        uniform = torch.tensor([random.random() for _, random in rows], dtype=torch.float32)
-        sigma = tau_shift * uniform / (1 + (tau_shift - 1) * uniform)
-        eps = torch.from_numpy(np.stack([random.standard_normal(x0.shape[1:], np.float32) for _, random in rows]))
         ones = torch.ones(size, 1, 1)
         return FlowBatch(
             x0,
@@ -158,7 +184,10 @@ class NegativePool:
                 "keep_image": ones,
                 "audio": torch.stack([negative.audio for negative in chosen]),
                 "modal_weights": torch.stack(
-                    [negative.modal_weights(1000 * float(level)) for negative, level in zip(chosen, sigma, strict=True)]
+                    [
+                        weights_at(1000 * float(level), negative.phda)
+                        for negative, level in zip(chosen, sigma, strict=True)
+                    ]
                 ),
             },
             mask=torch.stack([negative.mask for negative in chosen]),

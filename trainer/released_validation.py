@@ -26,6 +26,7 @@ from engine.sampling.denoise import Conditions, denoise
 from engine.sampling.phase_negative import NegativeText
 from engine.sampling.tasks import FRAMES_PER_LATENT, to_video_frames
 from engine.variants import FPS, Variant
+from trainer.flow import FlowBatch
 from trainer.lora import merged
 from trainer.processes import Processes
 from trainer.recipes import SFTRecipe, Stage
@@ -58,13 +59,23 @@ def released_validation(  # noqa: PLR0917 (all of one training)
     asked: ReleasedValidating, variant: Variant, recipe: SFTRecipe, trained_on: Shards, batch: int, processes: Processes
 ) -> Validation:
     """What `trainer.sft.fit` is to validate. Raises UserError where a held-out clip is among those trained on."""
+    shards, held_out = released_held_out(asked.data, variant, recipe, trained_on, batch, processes)
+    clips = ReleasedClips(variant, shards, asked.clips, processes.device) if asked.clips else None
+    return Validation(asked.every, held_out, clips)
+
+
+def released_held_out(  # noqa: PLR0917 (all of one training)
+    data: Path, variant: Variant, recipe: SFTRecipe, trained_on: Shards, batch: int, processes: Processes
+) -> tuple[Shards, list[FlowBatch]]:
+    """The shards in `data`, and this process's parts of a few batches of them. Raises UserError where one of their
+    clips is among those trained on."""
     assert variant.name != "nano"
-    shards = Shards(asked.data)
+    shards = Shards(data)
     seen = {row["in_latents"]["sha256"] for row in trained_on.rows}
     both = [row["id"] for row in shards.rows if row["in_latents"]["sha256"] in seen]
     if both:
         raise UserError(
-            f"{len(both)} of {len(shards)} clips in {asked.data} are trained on, {both[0]} for one: prepare videos "
+            f"{len(both)} of {len(shards)} clips in {data} are trained on, {both[0]} for one: prepare videos "
             "that are not.",
             "validation_data",
         )
@@ -74,8 +85,7 @@ def released_validation(  # noqa: PLR0917 (all of one training)
         batches.draw(_HELD_OUT_STEP + number, processes.number, processes.count).to(processes.device)
         for number in range(HELD_OUT_BATCHES)
     ]
-    clips = ReleasedClips(variant, shards, asked.clips, processes.device) if asked.clips else None
-    return Validation(asked.every, held_out, clips)
+    return shards, held_out
 
 
 class ReleasedClips:
