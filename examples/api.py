@@ -1,7 +1,7 @@
 """Ask a running studio for a talking head over its API: `python examples/api.py PICTURE VOICE [OUT.mp4] [ADDRESS]`.
 
-Needs only gradio_client. Every setting is a parameter of the endpoint (`guidance_audio`, `sampling_steps`, ...); what is
-left out is the model's own default. `client.view_api()` lists them.
+Needs only gradio_client. Every setting is a parameter of the endpoint (`guidance_audio`, `sampling_steps`, ...); what
+is left out is the model's own default. `client.view_api()` lists them.
 """
 
 import shutil

@@ -5,6 +5,7 @@ Knows nothing about Gradio; `studio.tabs` and the API endpoints are thin layers 
 
 import secrets
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from engine.variants import TASK_INFO, Task, Variant, find_variant
 from studio.job_rows import Job
 from studio.jobs import JobStore
 from studio.ports import EnginePorts
+from studio.speakers import Speakers
 from studio.worker import Worker
 
 SEED_LIMIT = 2**31
@@ -48,6 +50,11 @@ class Studio:
     def variant(self) -> Variant:
         """The description of the model that the studio starts with."""
         return find_variant(self.model)
+
+    @cached_property
+    def speakers(self) -> Speakers:
+        """Everybody's personal speakers."""
+        return Speakers(self.store.folder / "speakers")
 
     def submit(
         self,

@@ -7,15 +7,16 @@ answer is read that is not about a gold item. Knows nothing about what the numbe
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, ColumnExpressionArgument, Select, and_, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from studio.review.labels import SAYINGS_APART
 from studio.review.rows import AnswerRow, ItemRow, WorkRow
 
 IS_GOLD = ItemRow.gold.is_not(None)
+_Columns = TypeVarTuple("_Columns")
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ def gold_answers(session: Session, batch_id: int, reader: str) -> list[tuple[str
     columns = (AnswerRow.annotator, AnswerRow.verdict, AnswerRow.issues, ItemRow.gold)
     query = select(*columns).join(AnswerRow, AnswerRow.item_id == ItemRow.id)
     query = query.where(ItemRow.batch_id == batch_id, IS_GOLD, AnswerRow.verdict != "", _finished_by(reader))
-    return [tuple(row) for row in session.execute(query)]  # type: ignore[misc]
+    return [tuple(row) for row in session.execute(query)]
 
 
 def progress(session: Session, batch_id: int, reader: str) -> tuple[int, int, int]:
     """(items, those that want answers, those of them that want the reader's); gold items are wanted by nobody."""
 
-    def count(*where: ColumnElement[bool]) -> int:
+    def count(*where: ColumnExpressionArgument[bool]) -> int:
         return (
             session.scalar(select(func.count()).select_from(ItemRow).where(ItemRow.batch_id == batch_id, *where)) or 0
         )
@@ -81,7 +82,7 @@ def progress(session: Session, batch_id: int, reader: str) -> tuple[int, int, in
     return count(), left, left - (count(ItemRow.open, _finished_by(reader)) - count(IS_GOLD, _finished_by(reader)))
 
 
-def _open_items(query: Select[Any], batch_id: int) -> Select[Any]:
+def _open_items(query: Select[*_Columns], batch_id: int) -> Select[*_Columns]:
     return query.select_from(ItemRow).where(ItemRow.batch_id == batch_id, ItemRow.open)
 
 

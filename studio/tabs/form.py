@@ -18,6 +18,7 @@ from studio.tabs.events import Updates
 from studio.tabs.face_boxes import box_text
 from studio.tabs.live_panel import LivePanel, is_live
 from studio.tabs.media import FilmCard, PictureCard, VoiceCard
+from studio.tabs.speakers import SpeakerPanel, models_of
 from studio.words import label, tr
 
 PROMPT_EXAMPLES = ("calm", "happy, nodding", "sad, still", "lively")
@@ -39,10 +40,11 @@ class RequestForm:
         variant = studio.variant
         with gr.Row(elem_classes="em-card em-model"):
             self.model = gr.Dropdown(
-                _models(studio), value=studio.model, label=label("Model"), elem_id="model", scale=2
+                models_of(studio, None), value=studio.model, label=label("Model"), elem_id="model", scale=2
             )
             self.task_note = views.drawn(visible=False, elem_id="task-note")
             self.model_error = views.field_error("model")
+        self.speakers = SpeakerPanel(studio, self.model)
         self.video = FilmCard(studio, "video", "Film", "whose lips will move to the voice")
         faces = examples.portraits
         self.image = PictureCard(studio, "image", "Picture", "who will speak", faces, kinds=("face", "lips"))
@@ -115,7 +117,8 @@ class RequestForm:
         """Every component that `fill`, `show_task` and `show_model` change."""
         cards = [card.card for card in self._cards()]
         noted = [self.task_note, self.replay_note, self.random_seed, self.live.curves, self.image.faces.kind]
-        return list(dict.fromkeys([*self.parameters.values(), *self.form.columns.values(), *cards, *noted]))
+        parts = [*self.parameters.values(), *self.form.columns.values(), *cards, *noted, *self.speakers.outputs]
+        return list(dict.fromkeys(parts))
 
     def request_values(self, task: Task, given: dict[str, Any]) -> dict[str, Any]:
         """Of the form's values, the request fields that `task` reads."""
@@ -148,9 +151,10 @@ class RequestForm:
         updates = self.form.show(settings, variant) | self.show_task(task, model)
         return updates | {self.live.curves: self.live.value(settings)}
 
-    def fill(self, request: GenerationRequest, *, with_media: bool = True) -> Updates:
-        """The form as it was when `request` was made; the media only where they can be shown."""
-        known = {choice for _, choice in _models(self._studio)}
+    def fill(self, request: GenerationRequest, owner: str | None, *, with_media: bool = True) -> Updates:
+        """The form as it was when `owner` made `request`; the media only where they can be shown."""
+        models = models_of(self._studio, owner)
+        known = {choice for _, choice in models}
         model = request.model if request.model in known else self._studio.model
         variant = find_variant(model)
         updates = self.form.show(request.settings, variant) | self.show_task(request.task, model)
@@ -165,21 +169,11 @@ class RequestForm:
         return updates | {
             self.prompt: request.prompt,
             self.seed: request.seed,
-            self.model: model,
+            self.model: gr.Dropdown(choices=models, value=model),
             self.replay: steps or None,
             self.replay_note: gr.update(value=note if steps else "", visible=bool(steps)),
             self.live.curves: self.live.value(request.settings),
         }
-
-
-def _models(studio: Studio) -> list[tuple[str, str]]:
-    names = dict.fromkeys([studio.model, *VARIANTS])
-    found = {name: find_variant(name) for name in names}
-    return [(_model_title(variant), name) for name, variant in found.items()]
-
-
-def _model_title(variant: Variant) -> str:
-    return variant.title if variant.is_installed else f"{variant.title} · {tr('not installed')}"
 
 
 def _task_note(task: Task, variant: Variant) -> Updates:

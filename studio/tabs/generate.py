@@ -153,7 +153,7 @@ class Workspace:
     def attach(self, request: gr.Request) -> Updates:
         """On page load: a known browser's latest job with that job's inputs."""
         jobs = self.studio.store.recent(owner_of(request), limit=1)
-        return self._restore(jobs[0]) if jobs else {}
+        return self.form.speakers.show(owner_of(request)) | (self._restore(jobs[0]) if jobs else {})
 
     def open(self, owner: str, job_id: str, act: str) -> Updates:
         """Carry out one of the buttons of a job's row; whatever it was, the page shows what is now."""
@@ -184,18 +184,18 @@ class Workspace:
             kept = self.studio.replayed(job)
         except ValidationError:  # asked for by an older version, which had other settings
             return self._show(job)
-        return self._filled(kept) | self._show(job)
+        return self._filled(kept, job.owner) | self._show(job)
 
-    def _filled(self, request: GenerationRequest, *, with_media: bool = True) -> Updates:
+    def _filled(self, request: GenerationRequest, owner: str | None, *, with_media: bool = True) -> Updates:
         return {
             self._tabs: gr.Tabs(selected=request.task),
             self.task: request.task,
-            **self.form.fill(request, with_media=with_media),
+            **self.form.fill(request, owner, with_media=with_media),
         }
 
     def _reused(self, job: Job, *, edit: bool) -> Updates:
         note = f"<p class='em-notice'>{tr('You are changing a waiting job: Generate puts it back in its place.')}</p>"
-        updates = self._restore(job) if not edit else self._filled(self.studio.store.request_of(job))
+        updates = self._restore(job) if not edit else self._filled(self.studio.store.request_of(job), job.owner)
         return updates | {
             self.editing: job.id if edit else "",
             self.editing_note: gr.update(value=note, visible=edit),
@@ -233,12 +233,12 @@ class Workspace:
             return self._say(wrong.message, "batch")
         return self._show(jobs[0])
 
-    def _restore_video(self, path: str) -> Updates:
+    def _restore_video(self, visitor: gr.Request, path: str) -> Updates:
         try:
             record = read_record(Path(path))
         except UserError as wrong:
             return self._say(wrong.message, "batch") | self._say(wrong.message, "form")
-        return self._filled(with_steps(record.request, record), with_media=False) | {
+        return self._filled(with_steps(record.request, record), owner_of(visitor), with_media=False) | {
             self.form.random_seed: False,
             **self._say(None, None),
         }

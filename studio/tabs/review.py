@@ -224,7 +224,7 @@ def _add_candidates_endpoint(desk: ReviewDesk) -> None:
     def plain(name: str, description: str, **schema: Any) -> Api:
         return Api(None, schema | {"description": description}, name)
 
-    inputs: dict[str, gr.components.Component] = {
+    inputs: dict[str, gr.blocks.Block] = {
         "images": gr.File(file_count="multiple", visible=False, label="images"),
         "voices": gr.File(file_count="multiple", visible=False, label="voices"),
         "model": plain(

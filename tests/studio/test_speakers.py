@@ -1,0 +1,98 @@
+"""A personal speaker is learned by a program of its own, is its owner's alone, and is then a model like any other."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from engine.errors import UserError
+from engine.variants import find_variant
+from studio.service import Studio
+from studio.speakers import Speaker, Speakers
+from studio.tabs.speakers import models_of, speaker_list
+from tests.tiny_nano import save_tiny_nano
+
+PATIENCE_S = 60.0
+SMALL_TRAINER = """
+import json, shutil, sys, time
+from pathlib import Path
+video, given = sys.argv[1], dict(zip(sys.argv[2::2], sys.argv[3::2]))
+run = Path(given["--run"])
+assert Path(video).read_text() == "talk"
+run.mkdir()
+with (run / "loss.jsonl").open("a") as log:
+    for step in range(int(given["--steps"])):
+        print(json.dumps({"step": step, "loss": 1.0 / (step + 1)}), file=log, flush=True)
+        time.sleep(0.05)
+if given["--steps"] == "1":
+    sys.exit("error: The video shows no face.")
+shutil.copytree(given["--model"], run / "model")
+print("Loss on the video's last fifth, which was not learned from: 0.5000 before, 0.4000 after.")
+"""
+
+
+@pytest.fixture
+def speakers(tmp_path: Path, studio: Studio) -> Speakers:
+    made = Speakers(tmp_path / "speakers", (sys.executable, "-c", SMALL_TRAINER))
+    vars(studio)["speakers"] = made
+    return made
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    path = tmp_path / "talk.mp4"
+    path.write_text("talk")
+    return path
+
+
+def ended(speakers: Speakers, owner: str) -> Speaker:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        (speaker, *_) = speakers.of(owner)
+        if speaker.state != "running":
+            return speaker
+        time.sleep(0.02)
+    raise AssertionError("it is still running")
+
+
+def test_a_speaker_is_learned_and_then_chosen_by_its_owner_alone(
+    studio: Studio, speakers: Speakers, video: Path, tmp_path: Path
+):
+    nano = str(save_tiny_nano(tmp_path / "nano"))
+    running = speakers.learn("me", video, " Ada ", steps=3, model=nano)
+    assert (running.name, running.state, running.model) == ("Ada", "running", None)
+    with pytest.raises(UserError, match="being learned already"):
+        speakers.learn("you", video, "Bob", steps=3, model=nano)
+    learned = ended(speakers, "me")
+    assert (learned.state, learned.losses[0]) == ("done", 1.0) and "0.4000 after" in learned.said
+    assert find_variant(learned.model).is_nano
+    assert ("Nano as Ada", learned.model) in models_of(studio, "me")
+    assert learned.model not in {name for owner in ("you", None) for _, name in models_of(studio, owner)}
+    assert Speakers(tmp_path / "speakers").of("me") == [learned]
+    speakers.forget("you", learned.id)
+    assert speakers.of("me") == [learned]
+    speakers.forget("me", learned.id)
+    assert speakers.of("me") == [] and not learned.folder.exists()
+
+
+def test_what_cannot_be_learned_is_said(speakers: Speakers, video: Path, tmp_path: Path):
+    for name, path in (("", video), ("x" * 41, video), ("Ada", tmp_path / "nothing.mp4")):
+        with pytest.raises(UserError) as caught:
+            speakers.learn("me", path, name, steps=1)
+        assert caught.value.field == "speaker"
+    assert speakers.of("me") == []
+    speakers.learn("me", video, "<Ada>", steps=1, model="nano")
+    failed = ended(speakers, "me")
+    assert (failed.state, failed.said, failed.model) == ("failed", "The video shows no face.", None)
+    assert "&lt;Ada&gt;" in speaker_list([failed]) and "no face" in speaker_list([failed])
+
+
+def test_learning_stops_when_asked(speakers: Speakers, video: Path):
+    running = speakers.learn("me", video, "Ada", steps=2000)
+    while not speakers.of("me")[0].losses:
+        time.sleep(0.02)
+    speakers.stop("you", running.id)
+    assert speakers.of("me")[0].state == "running"
+    speakers.stop("me", running.id)
+    assert ended(speakers, "me").state != "running"
