@@ -11,9 +11,8 @@ from torch import equal
 from trainer.prove.worker import KINDS, prepare, start
 
 KILLS = 10
-MOST_STEPS, PAUSE_S = 12, 0.2
-"""A kill comes after as many more steps at the most, and so long after the last of them was logged: in the middle of
-steps, of logs and of checkpoints."""
+PAUSE_S = 0.2
+"""A kill comes so long after a step was logged, at the most: in the middle of steps, of logs and of checkpoints."""
 
 
 def _rows(run: Path) -> int:
@@ -27,24 +26,27 @@ def _finish(process: BaseProcess) -> None:
         raise RuntimeError(f"a training that was left alone ended with {process.exitcode}")
 
 
-def killed_as_whole(place: Path, kind: str, kills: int, seed: int) -> tuple[bool, int]:
-    """Whether the weights are equal bit for bit, and at how many different numbers of logged steps it was killed."""
+def killed_as_whole(place: Path, kind: str, kills: int, seed: int) -> tuple[bool, list[int]]:
+    """Whether the weights are equal bit for bit, and the numbers of logged steps at which it was killed.
+
+    The steps are cut into as many parts as there are kills, and each kill comes at a random step of its part.
+    """
     whole, killed = place / f"{kind}-whole", place / f"{kind}-killed"
     _finish(start(place, whole, kind))
     draw = random.Random(seed)
-    moments = set()
-    for _ in range(kills):
+    steps, moments = _rows(whole), list[int]()
+    for number in range(kills):
         process, seen = start(place, killed, kind), _rows(killed)
         # From the moment it works again; a process that is still beginning has nothing to lose.
         while process.is_alive() and _rows(killed) == seen:
             time.sleep(0.002)
-        until = _rows(killed) + draw.randint(0, MOST_STEPS)
+        until = int(steps * (number + draw.random()) / kills)
         while process.is_alive() and _rows(killed) < until:
             time.sleep(0.002)
         time.sleep(draw.uniform(0.0, PAUSE_S))
         process.kill()
         process.join()
-        moments.add(_rows(killed))
+        moments.append(_rows(killed))
     _finish(start(place, killed, kind))
     files = [sorted((run / "model").rglob("*.safetensors")) for run in (whole, killed)]
     same = all(
@@ -52,7 +54,7 @@ def killed_as_whole(place: Path, kind: str, kills: int, seed: int) -> tuple[bool
         for file, other in zip(*files, strict=True)
         for name, tensor in load_file(file).items()
     )
-    return same, len(moments)
+    return same, moments
 
 
 def prove(folder: Path) -> list[tuple[str, str, bool]]:
@@ -61,6 +63,6 @@ def prove(folder: Path) -> list[tuple[str, str, bool]]:
     rows = []
     for number, kind in enumerate(KINDS):
         same, moments = killed_as_whole(place, kind, KILLS, number)
-        said = f"{'bit-equal' if same else 'different'} weights, killed at {moments} different steps"
+        said = f"{'bit-equal' if same else 'different'} weights, killed after {', '.join(map(str, moments))} steps"
         rows.append((f"kill -9 at {KILLS} random moments of {kind}", said, same))
     return rows
