@@ -38,13 +38,14 @@ class RequestForm:
     def __init__(self, studio: Studio, examples: Examples) -> None:
         self._studio = studio
         variant = studio.variant
-        with gr.Row(elem_classes="em-card em-model"):
-            self.model = gr.Dropdown(
-                models_of(studio, None), value=studio.model, label=label("Model"), elem_id="model", scale=2
-            )
-            self.task_note = views.drawn(visible=False, elem_id="task-note")
-            self.model_error = views.field_error("model")
-        self.speakers = SpeakerPanel(studio, self.model)
+        with gr.Column(elem_classes="em-card em-model"):
+            with gr.Row():
+                self.model = gr.Dropdown(
+                    models_of(studio, None), value=studio.model, label=label("Model"), elem_id="model", scale=2
+                )
+                self.task_note = views.drawn(visible=False, elem_id="task-note")
+                self.model_error = views.field_error("model")
+            self.speakers = SpeakerPanel(studio, self.model)
         self.video = FilmCard(studio, "video", "Film", "whose lips will move to the voice")
         faces = examples.portraits
         self.image = PictureCard(studio, "image", "Picture", "who will speak", faces, kinds=("face", "lips"))
