@@ -17,23 +17,23 @@ def positive_int(text: str) -> int:
 
 
 def whole_number(text: str) -> int:
-    """A whole number from 0 up."""
-    return _whole(text, 0)
-
-
-def seed(text: str) -> int:
-    """A whole number from 0 up: what every generator of random numbers takes."""
+    """A whole number from 0 up: also a seed, which every generator of random numbers takes."""
     return _whole(text, 0)
 
 
 def positive_float(text: str) -> float:
     """A finite number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number above 0; got {text!r}")
+    return number
+
+
+def forget_budget(text: str) -> float:
+    """How far Negative-DPO may push, 0.05 to 1."""
+    number = _number(text)
+    if not 0.05 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be between 0.05 and 1, 0.1 is usual; got {text!r}")
     return number
 
 
@@ -46,6 +46,14 @@ def writable_folder(path: Path) -> Path:
     except OSError as error:
         raise UserError(f"The folder {path} cannot be written ({error.strerror}); choose another.") from None
     return path
+
+
+def _number(text: str) -> float:
+    """`text` as a number; not a number where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _whole(text: str, least: int) -> int:

@@ -4,9 +4,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from engine.errors import UserError
 from engine.variants import find_variant
-from trainer.arguments import positive_float, positive_int, seed, writable_folder
+from trainer.arguments import forget_budget, positive_float, positive_int, whole_number, writable_folder
 from trainer.cycle import Cycles, Waiting, finished, run_cycles
 from trainer.recipes import RECIPES, NDPORecipe
 
@@ -22,20 +21,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="nano-soup", help="of the real batches")
     parser.add_argument("--steps", type=positive_int, default=default.steps, help="of a block of NDPO")
     parser.add_argument("--sft-steps", type=positive_int, default=300, help="of the SFT block behind it; default: 300")
-    parser.add_argument("--budget", type=float, default=default.forget_budget, help="how far to forget, 0.05 to 1")
+    parser.add_argument(
+        "--budget", type=forget_budget, default=default.forget_budget, help="how far to forget, 0.05 to 1"
+    )
     parser.add_argument(
         "--rate-share",
         type=positive_float,
         default=default.learning_rate_share,
         help=f"of the recipe's learning rate, 0.1 to 0.3 is usual; default: {default.learning_rate_share}",
     )
-    parser.add_argument("--seed", type=seed, default=default.seed)
+    parser.add_argument("--seed", type=whole_number, default=default.seed)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what can be done now; say what labels are needed, or where the model is."""
-    if not 0.05 <= args.budget <= 1:
-        raise UserError(f"The budget must be between 0.05 and 1, got {args.budget:g}; 0.1 is usual.", "budget")
     folder = find_variant(args.model).folder
     block = replace(
         NDPORecipe(),

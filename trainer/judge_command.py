@@ -1,7 +1,8 @@
 """`python -m trainer judge CLIPS --issue ISSUE --over LIMIT`: clips judged by a rule stated in advance, as labels.
 
 CLIPS is the review tab's list of a batch's clips (`/review/export/clips.jsonl`); what is printed goes to
-`examples/label_by_rule.py`. Only clips of nano whose latents were kept can be judged.
+`examples/label_by_rule.py`. Only clips of a nano whose latents were kept can be judged, by the very model that made
+them: latents are in its units.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.pipeline import LATENTS_KEY
 from engine.request import Box
-from engine.variants import NANO
+from engine.variants import find_variant
 from trainer.arguments import positive_float
 from trainer.judge import RULES, Judgement
 
@@ -25,6 +26,7 @@ from trainer.judge import RULES, Judgement
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `judge`."""
     parser.add_argument("clips", type=Path, help="what /review/export/clips.jsonl says of a batch")
+    parser.add_argument("--model", default="nano", help="that made the clips: nano, or a folder; default: nano")
     parser.add_argument("--issue", choices=sorted(RULES), required=True)
     parser.add_argument(
         "--over",
@@ -37,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for every clip, and on stderr how many are bad."""
-    model, rule = NanoModel.load(NANO.folder), RULES[args.issue]
-    judged = [(clip, _measured(rule, clip.latents, model)) for clip in _listed(args.clips)]
+    model, rule = NanoModel.load(find_variant(args.model).folder), RULES[args.issue]
+    judged = [(clip, _measured(rule, clip.latents, model)) for clip in _listed(args.clips, model, args.model)]
     for clip, found in judged:
         said = {"issue": args.issue, "region": rule.region(clip.face_box)} if found > args.over else {"issue": None}
         print(json.dumps({"clip": clip.id, "note": f"{found:.3g} {rule.unit}"} | said))
@@ -54,17 +56,27 @@ class _Clip:
     face_box: Box
 
 
-def _listed(path: Path) -> list[_Clip]:
-    """The clips. Raises UserError where the list cannot be read, or a clip has no latents or no face."""
+def _listed(path: Path, model: NanoModel, name: str) -> list[_Clip]:
+    """The clips. Raises UserError where the list cannot be read, or one has no latents, no face, or another maker."""
     try:
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        listed = [(str(line["clip"]), line["latents"], line["record"]["face_box"]) for line in lines]
+        listed = [(str(line["clip"]), line["latents"], line["record"]) for line in lines]
+        makers = [record["checkpoint_sha256"] for _, _, record in listed]
+        boxes = [record["face_box"] for _, _, record in listed]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no list of clips ({error}): take /review/export/clips.jsonl.", "clips") from None
-    for clip, latents, face_box in listed:
-        if latents is None or face_box is None:
+    found = []
+    for (clip, latents, _), maker, box in zip(listed, makers, boxes, strict=True):
+        if maker != model.checkpoint_sha256:
+            raise UserError(
+                f"Clip {clip[:12]} was made by another checkpoint ({maker[:12]}) than {name} "
+                f"({model.checkpoint_sha256[:12]}): give its folder with --model.",
+                "model",
+            )
+        if latents is None or box is None:
             raise UserError(f"Clip {clip[:12]} kept no latents, or has no face: make the batch with nano.", "clips")
-    return [_Clip(clip, Path(latents), face_box) for clip, latents, face_box in listed]
+        found.append(_Clip(clip, Path(latents), box))
+    return found
 
 
 def _measured(rule: Judgement, latents: Path, model: NanoModel) -> float:

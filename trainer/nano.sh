@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes the bundled nano anew, from nothing to assets/: `make nano`, about five hours on one core. What is finished is
-# not done again. Needs Debian's espeak-ng, flite, festival and festvox-kdlpc16k. Labels are given by a rule, through the
-# review store of a studio that is started for it; see trainer/judge.py.
+# Makes the bundled nano anew, from nothing to assets/: `make nano`, some three hours on one core, added up from its
+# parts. What is finished is not done again. Needs Debian's espeak-ng, flite, festival, festvox-kdlpc16k and curl. Labels
+# are given by a rule, through the review store of a studio that is started for it; see trainer/judge.py.
 set -eu
 PY=${PY:-.venv/bin/python}
 PORT=${PORT:-7899}
@@ -48,13 +48,16 @@ label() {
   $PY app.py --port "$PORT" --data $CYCLES/studio &
   studio=$!
   trap 'kill $studio' EXIT
-  until curl -sf "http://127.0.0.1:$PORT/review/setup" > /dev/null; do sleep 1; done
+  until curl -sf "http://127.0.0.1:$PORT/review/setup" > /dev/null; do kill -0 $studio; sleep 1; done
   for picture in $CYCLES/inputs/*.png; do set -- "$@" --image "$picture"; done
   batch=$($PY examples/candidates.py "$model" --address "http://127.0.0.1:$PORT" "$@" \
     --prompt "" --prompt calm --prompt natural --prompt still --seeds 1 --first-seed $((9000 + 100 * number)))
-  until curl -sf "http://127.0.0.1:$PORT/review/agreement/$batch" | grep -Eq '"waiting": ?0[,}]'; do sleep 5; done
+  until curl -sf "http://127.0.0.1:$PORT/review/agreement/$batch" | grep -Eq '"waiting": ?0[,}]'; do
+    kill -0 $studio
+    sleep 5
+  done
   curl -sf "http://127.0.0.1:$PORT/review/export/clips.jsonl?batch=$batch" > "$folder/clips.jsonl"
-  $PY -m trainer judge "$folder/clips.jsonl" --issue exaggerated-motion --over 0.08 > "$folder/judged.jsonl"
+  $PY -m trainer judge "$folder/clips.jsonl" --model "$model" --issue exaggerated-motion --over 0.08 > "$folder/judged.jsonl"
   $PY examples/label_by_rule.py "http://127.0.0.1:$PORT" "$batch" "$folder/judged.jsonl" "$folder/labels.jsonl"
   kill $studio
   trap - EXIT

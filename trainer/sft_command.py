@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.variants import find_variant
-from trainer.arguments import positive_int, seed, whole_number
+from trainer.arguments import positive_int, whole_number
 from trainer.processes import REPORTS
 from trainer.recipes import RECIPES, released_soup
 from trainer.sft import train
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start", type=Path, default=None, help="the model that a recipe which is trained on begins with"
     )
-    parser.add_argument("--seed", type=seed, default=None, help="instead of the recipe's")
+    parser.add_argument("--seed", type=whole_number, default=None, help="instead of the recipe's")
     parser.add_argument("--report", choices=REPORTS, default=None, help="a tracker to tell besides loss.jsonl")
     parser.add_argument("--validate-every", type=positive_int, default=None, metavar="STEPS", help=VALIDATED)
     parser.add_argument("--validation-clips", type=whole_number, default=2, help="made each time; default: 2")

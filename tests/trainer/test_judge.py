@@ -24,7 +24,8 @@ def kept_latents(path: Path, yaw: np.ndarray) -> Path:
 
 
 def listed(clip: str, latents: Path | None) -> dict[str, object]:
-    return {"clip": clip * 64, "latents": latents and str(latents), "record": {"face_box": [0.2, 0.2, 0.6, 0.7]}}
+    made = {"face_box": [0.2, 0.2, 0.6, 0.7], "checkpoint_sha256": NanoModel.load(NANO.folder).checkpoint_sha256}
+    return {"clip": clip * 64, "latents": latents and str(latents), "record": made}
 
 
 @pytest.fixture
@@ -57,6 +58,11 @@ def test_clips_without_latents_and_lists_of_something_else_are_said(clips, tmp_p
     clips.write_text(json.dumps(listed("a", tmp_path / "gone.safetensors")))
     assert main(["judge", str(clips), "--issue", "jitter", "--over", "20"]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_clips_of_another_checkpoint_are_refused(clips, nano_folder, capsys):
+    assert main(["judge", str(clips), "--model", str(nano_folder), "--issue", "jitter", "--over", "20"]) == 2
+    assert "was made by another checkpoint" in capsys.readouterr().err
 
 
 def test_a_mouth_is_measured_from_the_picture_up():

@@ -31,4 +31,4 @@ def test_what_two_processes_began_one_goes_on_with(place):
 @pytest.mark.parametrize("kind", worker.KINDS)
 def test_a_training_that_is_killed_twice_ends_as_one_that_was_not(kind, place):
     same, moments = killed_as_whole(place, kind, kills=2, seed=1)
-    assert same and len(moments) == 2
+    assert same and min(moments) > 0

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.inputs import file_sha256
-from trainer.arguments import positive_int, seed, writable_folder
+from trainer.arguments import positive_int, whole_number, writable_folder
 from trainer.prepare.nano_features import NANO_GROUPS
 from trainer.prepare.pipeline import WORK, Preparation, prepare
 from trainer.prepare.planted import DEFECTS, Planted, plant
@@ -35,7 +35,7 @@ POLL_S = 0.01
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `proof-data`."""
     parser.add_argument("--folder", type=Path, default=Path("data/planted"), help="default: data/planted")
-    parser.add_argument("--seed", type=seed, default=0, help="of the videos; default: 0")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of the videos; default: 0")
     parser.add_argument("--workers", type=positive_int, default=2, help="processes; default: 2")
     parser.add_argument("--kills", type=positive_int, default=10, help="default: 10")
     parser.add_argument("--out", type=Path, default=Path("docs/proof-data.md"), help="default: docs/proof_data.md")
