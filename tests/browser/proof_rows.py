@@ -23,10 +23,10 @@ from engine.request import flatten
 from engine.variants import TASKS, VARIANTS
 from tests.browser.conftest import PATIENCE_MS, ROOT, free_port, serving, sync_api
 from tests.browser.studio_steps import (
-    EXAMPLE,
     GENERATE,
     VIDEO,
     Server,
+    choose_example,
     drag,
     job_is_sampling,
     owner_of,
@@ -106,10 +106,8 @@ def newcomer(proof: Proof, server: Server) -> None:
     page, clicks = proof.visit(server), 0
     proof.picture(page, "newcomer-1-open", whole=True)
     began_s = time.monotonic()
-    page.locator(EXAMPLE).first.click()
+    choose_example(page)
     clicks += 1
-    page.wait_for_selector("#image-card .em-chosen")
-    page.wait_for_selector("#audio-caption")
     page.click(GENERATE)
     clicks += 1
     job_is_sampling(page)

@@ -58,10 +58,15 @@ def small_server(folder: Path, examples: Path, pause_s: float) -> Server:
     return Server(command, port, folder / "server.log")
 
 
-def start_from_example(page: "sync_api.Page") -> None:
+def choose_example(page: "sync_api.Page") -> None:
+    """The first example picture; the voice that comes with it may be there later."""
     page.locator(EXAMPLE).first.click()
     page.wait_for_selector("#image-card .em-chosen")
     page.wait_for_selector("#audio-caption")
+
+
+def start_from_example(page: "sync_api.Page") -> None:
+    choose_example(page)
     page.click(GENERATE)
 
 

@@ -10,11 +10,11 @@ import pytest
 from engine.media.video import read_video_frames
 from tests.browser.conftest import serving
 from tests.browser.studio_steps import (
-    EXAMPLE,
     GENERATE,
     VIDEO,
     Server,
     Visitor,
+    choose_example,
     drag,
     expect,
     job_is_sampling,
@@ -102,8 +102,7 @@ def test_stopping_early_keeps_what_is_there_and_two_results_can_be_compared(serv
 
 def test_waiting_jobs_are_moved_paused_changed_and_deleted(server: Server, visitor: Visitor):
     page = visitor(server.address)
-    page.locator(EXAMPLE).first.click()
-    page.wait_for_selector("#image-card .em-chosen")
+    choose_example(page)
     page.click("#settings button.label-wrap")
     page.fill("#count input", "4")
     page.locator("#count input").blur()
