@@ -174,3 +174,8 @@ class NDPORecipe:
     def as_dict(self) -> dict[str, Any]:
         """For the model's own folder."""
         return asdict(self)
+
+
+def forgetting() -> NDPORecipe:
+    """What takes wide mouths off nano (`trainer.prove.forgetting`), SFT weighing less beside it."""
+    return NDPORecipe(steps=100, forget_budget=0.2, learning_rate_share=0.05, sft_weight=0.5, check_every=20)

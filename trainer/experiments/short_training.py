@@ -47,7 +47,15 @@ def recipe_of(training: Training, steps: int, seed: int) -> SFTRecipe:
 
 
 def train_on(
-    start: NanoModel, training: Training, omission: str | None, *, corpus: Corpus, features: Path, steps: int, seed: int
+    start: NanoModel,
+    training: Training,
+    omission: str | None,
+    *,
+    corpus: Corpus,
+    features: Path,
+    steps: int,
+    seed: int,
+    learning_rate: float = LEARNING_RATE,
 ) -> tuple[NanoModel, list[float]]:
     """`start` trained for `steps`; returns the model and the loss of every step.
 
@@ -60,14 +68,14 @@ def train_on(
     heard = corpus_features(model.audio_encoder.eval(), corpus, features, recipe.feature_versions, 0)
     batches, velocity, weights = NanoBatches(recipe, clips, heard), NanoVelocity(model), cell_weights(recipe)
     trained = list(velocity.parameters())
-    optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98))
     ema = EMA(model, decay=0.0, seen=SEEN)
     losses: list[float] = []
     with omitting(model.transformer, omission):
         for step in range(recipe.steps):
             warm = min(1.0, (step + 1) / WARMUP_STEPS)
             for group in optimizer.param_groups:
-                group["lr"] = LEARNING_RATE * warm * (1 + np.cos(np.pi * step / recipe.steps)) / 2
+                group["lr"] = learning_rate * warm * (1 + np.cos(np.pi * step / recipe.steps)) / 2
             batch = batches.draw(model, step)
             loss = flow_loss(predict(velocity, batch), batch, weights)
             optimizer.zero_grad()

@@ -1,8 +1,6 @@
-"""Does Negative-DPO take a defect off nano? Two NDPO-SFT cycles against as many steps of SFT alone, on held-out clips.
+"""Does Negative-DPO take a defect off nano? NDPO-SFT cycles against as many steps of SFT alone, on held-out clips.
 
-The defect is a mouth that opens too wide, stated before anything is trained: its opening over the true mouth's is above
-what 60 % of the starting model's own clips stay below, measured on calibration clips. Negatives are labelled by that
-rule, lips and jaw marked, on faces and sentences other than those that the rate is measured on.
+The defect, stated before anything is trained, is a mouth that opens too wide (`trainer.wide_mouths`).
 """
 
 import json
@@ -12,47 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from torch import Tensor
 
-from engine.model.face_motion import lip_cells, slot_cells
 from engine.model.nano import NanoModel
-from engine.nano_animator import encode_conditions
-from engine.sampling.denoise import Conditions, denoise
 from engine.variants import NANO
 from trainer import ndpo, sft
-from trainer.evaluate.held_out import HELD_OUT_SPLITS, held_out_tracks, lips_apart, synthetic_reference
-from trainer.experiments.measures import opening
-from trainer.negatives import Negative, negatives_of
-from trainer.recipes import NDPORecipe, SFTRecipe, Stage, nano_closures
-from trainer.speech.corpus import Track
+from trainer.recipes import NDPORecipe, SFTRecipe, Stage, forgetting, nano_closures
+from trainer.wide_mouths import held_out_clips, opening_limit, wide_negatives
 
 CYCLES = 2
-BLOCK = NDPORecipe(steps=100, forget_budget=0.2, learning_rate_share=0.1, check_every=20)
 SFT_STEPS = 20
 """Behind each block; as many as the block's take back most of what it moved (numbers in LOG.md)."""
 PAIRS = 200
 CANDIDATES = 96
-CALIBRATION = 60
-PERCENTILE = 60
-CLIP_S = 4.0
-PROMPTS = ("", "calm", "natural", "still")
-"""What clips are given in turn: words that ask nothing of the mouth."""
-_CANDIDATE_SPLITS = ("heldout_text",)
-_CALIBRATION_TRACKS = 1000
-"""Calibration is by the voices of the held-out pairs, whose openings differ from other voices', on other sentences."""
-_CALIBRATION_SEED, _CANDIDATE_SEED = 700_000, 800_000
-
-
-@dataclass(frozen=True)
-class Made:
-    """A clip that a model made: what it was given, its final latents, its prompt, and what is measured of it."""
-
-    clip: Conditions
-    latents: Tensor
-    prompt: str
-    opening: float
-    lip_r: float
 
 
 @dataclass(frozen=True)
@@ -85,7 +54,9 @@ class Trial:
 
 def prove(folder: Path) -> Iterator[tuple[str, str, bool]]:
     """The row of the bundled nano, on the corpus in data/speech; minutes on one core."""
-    found = forget(Trial(NANO.folder, folder, Path("data/speech"), folder / "features.npy", nano_closures(), BLOCK))
+    found = forget(
+        Trial(NANO.folder, folder, Path("data/speech"), folder / "features.npy", nano_closures(), forgetting())
+    )
     ratio, upper = found["cycles"]["ratio"], found["cycles"]["ratio_95"][1]
     lip = {name: f"{value:.3f}" for name, value in found["lip_r"].items()}
     same_lips = abs(found["lip_r"]["cycles"] - found["lip_r"]["start"]) <= 0.02
@@ -101,11 +72,11 @@ def prove(folder: Path) -> Iterator[tuple[str, str, bool]]:
 def forget(trial: Trial) -> dict[str, Any]:
     """Train both ways and measure; the trial's run gets every model and forgetting.json."""
     start, steps = NanoModel.load(trial.start), trial.block.steps
-    limit = calibrated_limit(start)
+    limit = opening_limit(start)
     folder, told = trial.start, []
     for number in range(1, CYCLES + 1):
         model = NanoModel.load(folder)
-        negatives, judged = wide_negatives(model, limit, _CANDIDATE_SEED + 1000 * number)
+        negatives, judged = wide_negatives(model, limit, CANDIDATES, number)
         done = ndpo.train(
             replace(trial.block, seed=trial.block.seed + number),
             trial.recipe,
@@ -145,54 +116,9 @@ def summary(rates: dict[str, Rates], draws: int = 4000) -> dict[str, Any]:
 
 
 def held_out_rates(model: NanoModel, limit: float) -> Rates:
-    """Of PAIRS held-out prompts and seeds, held-out voices in turn."""
-    tracks = held_out_tracks(HELD_OUT_SPLITS, PAIRS, CLIP_S)
-    made = [_make(model, track, PROMPTS[n % len(PROMPTS)], n) for n, track in enumerate(tracks)]
+    """Of PAIRS held-out prompts and seeds."""
+    made = list(held_out_clips(model, PAIRS))
     return Rates([clip.opening > limit for clip in made], [clip.lip_r for clip in made])
-
-
-def calibrated_limit(model: NanoModel) -> float:
-    """The opening that PERCENTILE of `model`'s clips stay below."""
-    tracks = held_out_tracks(HELD_OUT_SPLITS, CALIBRATION, CLIP_S, first=_CALIBRATION_TRACKS)
-    made = [_make(model, track, PROMPTS[n % len(PROMPTS)], _CALIBRATION_SEED + n) for n, track in enumerate(tracks)]
-    return float(np.percentile([clip.opening for clip in made], PERCENTILE))
-
-
-def wide_negatives(model: NanoModel, limit: float, first_seed: int) -> tuple[list[Negative], int]:
-    """The windows of those of CANDIDATES clips that open too wide, and how many clips did."""
-    length, found, judged = model.window_latent_frames, list[Negative](), 0
-    mouth = lip_cells() * (1 - slot_cells())
-    for made in candidates(model, CANDIDATES, first_seed):
-        if made.opening > limit:
-            judged += 1
-            bad = mouth.expand(made.latents.shape[2], -1, -1)
-            found += negatives_of(
-                made.clip, made.latents, bad, made.prompt, NANO.default_settings, window_latent_frames=length
-            )
-    return found, judged
-
-
-def candidates(model: NanoModel, count: int, first_seed: int) -> Iterator[Made]:
-    """`count` clips of `model` that nothing is measured on but to learn from."""
-    for number, track in enumerate(held_out_tracks(_CANDIDATE_SPLITS, count, CLIP_S)):
-        yield _make(model, track, PROMPTS[number % len(PROMPTS)], first_seed + number)
-
-
-def _make(model: NanoModel, track: Track, prompt: str, seed: int) -> Made:
-    reference = synthetic_reference(model, seed)
-    clip = encode_conditions(model, reference, track.wave, len(track.curves), prompt=prompt)
-    latents = denoise(
-        model.transformer,
-        clip,
-        NANO.default_settings,
-        window_latent_frames=model.window_latent_frames,
-        seed=seed,
-        watch=lambda done, clean: None,
-    )
-    landmarks_px: NDArray[np.float32] = model.autoencoder.decode_motion(latents, reference).landmarks_px
-    landmarks_px = landmarks_px[: len(track.curves)]
-    apart, true = lips_apart(landmarks_px) / reference.scale_px, track.curves[:, 0]
-    return Made(clip, latents, prompt, opening(apart, true), float(np.corrcoef(apart, true)[0, 1]))
 
 
 def _sft(trial: Trial, start: Path, run: Path, steps: int, *, seed: int) -> Path:

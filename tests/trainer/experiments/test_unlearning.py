@@ -9,28 +9,31 @@ import pytest
 
 from engine.errors import UserError
 from tests.tiny_nano import tiny_nano
+from trainer import wide_mouths
 from trainer.experiments import small_corpus as small_corpus_module
 from trainer.experiments import unlearning
 from trainer.experiments.measures import head_jerk
 from trainer.experiments.small_corpus import small_corpus
-from trainer.experiments.unlearning import Shared, collect_negatives, unlearn
+from trainer.experiments.unlearning import Shared, unlearn
 from trainer.speech.corpus import Corpus, Track
+from trainer.wide_mouths import held_out_clips, opening_limit, wide_negatives
 
 
-def hums(splits, count, clip_s):
-    """Tracks without any speech program."""
+def hums(splits, count, clip_s, first=0):
+    """Tracks without any speech program, whose mouth opens twice a second."""
     frames = round(25 * clip_s)
-    for number in range(count):
-        wave = 0.2 * np.sin(2 * np.pi * (120 + 10 * number) * np.arange(frames * 640) / 16000)
-        yield Track(wave.astype(np.float32), np.zeros((frames, 5), np.float32), "hum", ())
+    curves = np.repeat(0.5 - 0.5 * np.cos(4 * np.pi * np.arange(frames)[:, None] / 25), 5, axis=1).astype(np.float32)
+    for number in range(first, first + count):
+        wave = 0.2 * np.sin(2 * np.pi * (120 + number % 50 * 10) * np.arange(frames * 640) / 16000)
+        yield Track(wave.astype(np.float32), curves, "hum", ())
 
 
 @pytest.fixture
 def few_candidates(monkeypatch):
-    monkeypatch.setattr(unlearning, "held_out_tracks", hums)
+    monkeypatch.setattr(wide_mouths, "held_out_tracks", hums)
+    monkeypatch.setattr(wide_mouths, "CLIP_S", 1.0)
+    monkeypatch.setattr(wide_mouths, "CALIBRATION", 5)
     monkeypatch.setattr(unlearning, "CANDIDATES", 5)
-    monkeypatch.setattr(unlearning, "CLIP_S", 1.0)
-    monkeypatch.setattr(unlearning, "JERKY", 0.0)
 
 
 @pytest.fixture
@@ -41,28 +44,40 @@ def shared(toy_corpus_folder: Path, tmp_path: Path) -> Shared:
     return Shared(corpus, tmp_path / "features.npy", tmp_path, steps=12)
 
 
-def test_negatives_are_the_clips_above_the_rule_alone(few_candidates, monkeypatch):
-    negatives, judged = collect_negatives(tiny_nano(), seed=0)
+def test_negatives_are_the_clips_above_the_limit_alone(few_candidates):
+    model = tiny_nano()
+    negatives, judged = wide_negatives(model, -np.inf, 5, draw=1)
     assert judged == 5 and len(negatives) >= 5
     # A second of video: 1 + 7 latent frames, the picture in front of them or the first of them.
     assert {negative.latents.shape[0] for negative in negatives} == {16}
-    monkeypatch.setattr(unlearning, "JERKY", 1e9)
-    assert collect_negatives(tiny_nano(), seed=0) == ([], 0)
+    assert all(0 < negative.mask[:, 1:].mean() < 1 for negative in negatives)
+    assert wide_negatives(model, np.inf, 5, draw=1) == ([], 0)
+
+
+def test_the_limit_is_what_three_of_five_of_a_models_own_clips_stay_below(few_candidates, monkeypatch):
+    model = tiny_nano()
+    monkeypatch.setattr(wide_mouths, "_CALIBRATION_TRACKS", 0)
+    monkeypatch.setattr(wide_mouths, "_CALIBRATION_SEED", 0)
+    limit = opening_limit(model)
+    assert sum(made.opening > limit for made in held_out_clips(model, 5)) == 2
 
 
 @pytest.mark.parametrize(("method", "blocks"), [("sft", 0), ("dpo", 1), ("ndpo", 2)])
-def test_every_method_trains_and_says_what_it_did(method, blocks, few_candidates, small_recipes, shared):
+@pytest.mark.usefixtures("few_candidates", "small_recipes")
+def test_every_method_trains_and_says_what_it_did(method, blocks, shared, monkeypatch):
+    monkeypatch.setattr(unlearning, "opening_limit", lambda model: -np.inf)
+    monkeypatch.setattr(unlearning, "SFT_SHARE", 0.5)
     start = tiny_nano()
     start.checkpoint_sha256 = "0" * 64
     before = {name: weight.clone() for name, weight in start.transformer.named_parameters()}
     model, told = unlearn(start, method, shared, seed=0)
-    assert sum("5 of 5 clips jerky" in line for line in told) == blocks
+    assert sum("5 of 5 mouths open wider" in line for line in told) == blocks
     assert any(not np.array_equal(weight, before[name]) for name, weight in model.transformer.named_parameters())
     assert all(np.array_equal(weight, before[name]) for name, weight in start.transformer.named_parameters())
 
 
 def test_a_model_without_the_defect_has_nothing_to_unlearn(few_candidates, small_recipes, shared, monkeypatch):
-    monkeypatch.setattr(unlearning, "JERKY", 1e9)
+    monkeypatch.setattr(unlearning, "opening_limit", lambda model: np.inf)
     start = tiny_nano()
     start.checkpoint_sha256 = "0" * 64
     _, told = unlearn(start, "ndpo", shared, seed=0)
