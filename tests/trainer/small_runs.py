@@ -1,14 +1,19 @@
 """What tests of training share: a tiny recipe and corpus splits, so that a run of real parts takes seconds."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from engine.model.nano import WEIGHTS
+from trainer import wide_mouths
 from trainer.recipes import NDPORecipe, Stage, nano
+from trainer.speech.corpus import Track
 
 TINY = replace(
     nano(),
@@ -28,3 +33,19 @@ def with_held_out(corpus: Path, folder: Path) -> Path:
 
 def weights(model: Path) -> dict[str, torch.Tensor]:
     return load_file(model / WEIGHTS)
+
+
+def hums(splits: tuple[str, ...], count: int, clip_s: float, first: int = 0) -> Iterator[Track]:
+    """Tracks without any speech program, whose mouth opens twice a second."""
+    frames = round(25 * clip_s)
+    curves = np.repeat(0.5 - 0.5 * np.cos(4 * np.pi * np.arange(frames)[:, None] / 25), 5, axis=1).astype(np.float32)
+    for number in range(first, first + count):
+        wave = 0.2 * np.sin(2 * np.pi * (120 + number % 50 * 10) * np.arange(frames * 640) / 16000)
+        yield Track(wave.astype(np.float32), curves, "hum", ())
+
+
+def hum_short_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clips that wide mouths are looked for in are a second of humming, and few."""
+    monkeypatch.setattr(wide_mouths, "held_out_tracks", hums)
+    monkeypatch.setattr(wide_mouths, "CLIP_S", 1.0)
+    monkeypatch.setattr(wide_mouths, "CALIBRATION", 5)

@@ -9,30 +9,20 @@ import pytest
 
 from engine.errors import UserError
 from tests.tiny_nano import tiny_nano
+from tests.trainer.small_runs import hum_short_clips
 from trainer import wide_mouths
 from trainer.experiments import small_corpus as small_corpus_module
 from trainer.experiments import unlearning
 from trainer.experiments.measures import head_jerk
 from trainer.experiments.small_corpus import small_corpus
 from trainer.experiments.unlearning import Shared, unlearn
-from trainer.speech.corpus import Corpus, Track
+from trainer.speech.corpus import Corpus
 from trainer.wide_mouths import held_out_clips, opening_limit, wide_negatives
-
-
-def hums(splits, count, clip_s, first=0):
-    """Tracks without any speech program, whose mouth opens twice a second."""
-    frames = round(25 * clip_s)
-    curves = np.repeat(0.5 - 0.5 * np.cos(4 * np.pi * np.arange(frames)[:, None] / 25), 5, axis=1).astype(np.float32)
-    for number in range(first, first + count):
-        wave = 0.2 * np.sin(2 * np.pi * (120 + number % 50 * 10) * np.arange(frames * 640) / 16000)
-        yield Track(wave.astype(np.float32), curves, "hum", ())
 
 
 @pytest.fixture
 def few_candidates(monkeypatch):
-    monkeypatch.setattr(wide_mouths, "held_out_tracks", hums)
-    monkeypatch.setattr(wide_mouths, "CLIP_S", 1.0)
-    monkeypatch.setattr(wide_mouths, "CALIBRATION", 5)
+    hum_short_clips(monkeypatch)
     monkeypatch.setattr(unlearning, "CANDIDATES", 5)
 
 
