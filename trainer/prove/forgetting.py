@@ -18,7 +18,7 @@ from trainer.recipes import NDPORecipe, SFTRecipe, Stage, forgetting, nano_closu
 from trainer.wide_mouths import held_out_clips, opening_limit, wide_negatives
 
 CYCLES = 2
-SFT_STEPS = 20
+SFT_STEPS = 10
 """Behind each block; as many as the block's take back most of what it moved (numbers in LOG.md)."""
 PAIRS = 200
 CANDIDATES = 96
