@@ -1,9 +1,10 @@
 """Trainings as programs of their own, watched by their files: they outlive the page, and are known after a restart.
 
-A run is a folder with what was asked for, the trainer's log, its losses and its end. Knows nothing about torch, nor
-about what is trained.
+A run is a folder with what was asked for, the trainer's log, its losses and its end (`studio.program_end`). Knows
+nothing about torch, nor about what is trained.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from studio import program_end
+
 DESCRIPTION_NAME, LOG_NAME, END_NAME = "training.json", "trainer.log", "end.json"
 RUN_NAME, LOSS_NAME, MODEL_NAME = "run", "loss.jsonl", "model"
 """The trainer's own folder, and what it puts there."""
@@ -24,27 +27,23 @@ LAST_LINES = 12
 State = Literal["running", "done", "failed", "stopped"]
 
 
-class Programs:
-    """Starts programs and writes down how they end."""
+def start(folder: Path, command: Sequence[str | Path], described: dict[str, Any]) -> None:
+    """Run `command` with its output in `folder`'s log; `described` is kept beside it, with the process's number."""
+    watched = [sys.executable, "-m", program_end.__name__, folder / END_NAME, *command]
+    with (folder / LOG_NAME).open("ab") as log:
+        process = subprocess.Popen(
+            watched, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    (folder / DESCRIPTION_NAME).write_text(json.dumps(described | {"pid": process.pid}), encoding="utf-8")
+    # Else it would count as living behind its end.
+    threading.Thread(target=process.wait, name="trainer", daemon=True).start()
 
-    def __init__(self) -> None:
-        self._running: dict[Path, subprocess.Popen[bytes]] = {}
 
-    def start(self, folder: Path, command: Sequence[str | Path], described: dict[str, Any]) -> None:
-        """Run `command` with its output in `folder`'s log; `described` is kept beside it, with the process's number."""
-        with (folder / LOG_NAME).open("ab") as log:
-            process = subprocess.Popen(
-                [*command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
-        (folder / DESCRIPTION_NAME).write_text(json.dumps(described | {"pid": process.pid}), encoding="utf-8")
-        self._running[folder] = process
-        threading.Thread(target=_wait, args=(folder, process), name="trainer", daemon=True).start()
-
-    def stop(self, folder: Path) -> None:
-        """Ask the program to stop, as Ctrl-C would."""
-        process = self._running.get(folder)
-        if process is not None and process.poll() is None:
-            process.send_signal(signal.SIGINT)
+def stop(folder: Path) -> None:
+    """Ask the program to stop, as Ctrl-C would, whichever studio started it."""
+    if state_of(folder) == "running":
+        with contextlib.suppress(ProcessLookupError):  # it may end at this moment
+            os.killpg(description_of(folder)["pid"], signal.SIGINT)
 
 
 def new_folder(parent: Path) -> Path:
@@ -71,11 +70,12 @@ def description_of(folder: Path) -> dict[str, Any]:
 
 def state_of(folder: Path) -> State:
     """How the run stands."""
+    lives = _lives(description_of(folder)["pid"])  # asked first: its end is written while it lives
     end = folder / END_NAME
     if end.is_file():
         code = json.loads(end.read_text(encoding="utf-8"))["exit_code"]
         return "done" if code == 0 else "stopped" if code in (130, -signal.SIGINT) else "failed"
-    return "running" if _lives(description_of(folder)["pid"]) else "failed"
+    return "running" if lives else "failed"
 
 
 def last_words(folder: Path) -> str:
@@ -93,14 +93,8 @@ def losses_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.strip()]
 
 
-def _wait(folder: Path, process: subprocess.Popen[bytes]) -> None:
-    code = process.wait()
-    if folder.is_dir():
-        (folder / END_NAME).write_text(json.dumps({"exit_code": code}), encoding="utf-8")
-
-
 def _lives(pid: int) -> bool:
-    """Whether the process is there; of a run whose studio was restarted, nothing else can be asked."""
+    """Whether the process is there."""
     try:
         os.kill(pid, 0)
     except OSError:

@@ -45,7 +45,6 @@ class Speakers:
     def __init__(self, folder: Path, command: Sequence[str] = TRAINER) -> None:
         self._folder, self._command = folder, tuple(command)
         self._lock = threading.Lock()
-        self._programs = programs.Programs()
 
     def learn(self, owner: str, video: Path, name: str, *, steps: int, model: str = "nano") -> Speaker:
         """Start to teach `model` the person in `video`. Raises UserError for `speaker`."""
@@ -66,7 +65,7 @@ class Speakers:
                 ) from error
             asked = ["--run", str(folder / RUN_NAME), "--steps", str(steps), "--model", model]
             described = {"owner": owner, "name": name, "steps": steps}
-            self._programs.start(folder, [*self._command, str(kept), *asked], described)
+            programs.start(folder, [*self._command, str(kept), *asked], described)
         return _read(folder)
 
     def of(self, owner: str) -> list[Speaker]:
@@ -77,7 +76,7 @@ class Speakers:
     def stop(self, owner: str, speaker_id: str) -> None:
         """Ask the training to stop."""
         for speaker in self._mine(owner, speaker_id):
-            self._programs.stop(speaker.folder)
+            programs.stop(speaker.folder)
 
     def forget(self, owner: str, speaker_id: str) -> None:
         """Delete a speaker that is not being learned, with its video."""

@@ -50,7 +50,6 @@ class Trainings:
         self._folder = folder
         self._command = tuple(command)
         self._lock = threading.Lock()
-        self._programs = programs.Programs()
 
     def prepare(self) -> Path:
         """A new run's folder, for its labels."""
@@ -74,12 +73,14 @@ class Trainings:
             ]
             arguments += ["--steps", str(steps), "--budget", str(budget), *(["--issue", issue] if issue else [])]
             described = {"model": str(model), "issue": issue, "labels": labels, "steps": steps, "budget": budget}
-            self._programs.start(folder, [*self._command, *arguments], described)
+            programs.start(folder, [*self._command, *arguments], described)
         return self.read(folder)
 
     def stop(self, name: str) -> None:
         """Ask the trainer to stop, as Ctrl-C would."""
-        self._programs.stop(self._folder / name)
+        run = self.find(name)
+        if run is not None:
+            programs.stop(run.folder)
 
     def all(self) -> list[Training]:
         """Every run, newest first."""
