@@ -139,6 +139,9 @@ FLASH = Variant(
     ),
 )
 
+TRAINED_NAME = "model"
+"""Of the folder, in a training's, that gets the trained model."""
+
 VARIANTS: dict[str, Variant] = {variant.name: variant for variant in (NANO, PREVIEW, FLASH)}
 
 
@@ -150,9 +153,15 @@ def find_variant(model: str) -> Variant:
     for variant in VARIANTS.values():
         # os.path gives False where Path's own methods raise for a name too long.
         if os.path.exists(folder / (NANO_DESCRIPTION if variant.is_nano else SPEECH_ENCODERS[variant.name])):
-            return replace(variant, title=f"{variant.name.capitalize()} from {folder.name}", folder=folder)
+            return replace(variant, title=f"{variant.name.capitalize()} from {name_of(model)}", folder=folder)
     known = ", ".join(VARIANTS)
     raise UserError(
         f"Unknown model {model!r}: choose {known}, or a folder that holds a {NANO_DESCRIPTION} or a released model.",
         "model",
     )
+
+
+def name_of(model: str) -> str:
+    """What the `model` of a request is called: its name, or its folder's; a trainer's RUN/model is called after RUN."""
+    folder = Path(model)
+    return folder.parent.name if folder.name == TRAINED_NAME else folder.name

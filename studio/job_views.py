@@ -44,10 +44,12 @@ def library_list(jobs: Sequence[Job]) -> str:
     )
 
 
-def disk_use(jobs: int, bytes_used: int) -> str:
-    """How much of the disk the visitor's jobs take."""
+def disk_use(jobs: int, bytes_used: int, speakers_bytes: int = 0) -> str:
+    """How much of the disk the visitor's jobs take, and their own speakers where there are any."""
     size = human_size(bytes_used)
     words = tr("One job, {size} on disk" if jobs == 1 else "{count} jobs, {size} on disk", count=jobs, size=size)
+    if speakers_bytes:
+        words += " · " + tr("your own speakers: {size}", size=human_size(speakers_bytes))
     return f"<p class='em-caption' id='disk-use'>{words}</p>"
 
 

@@ -16,11 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
 from studio import program_end
 
 DESCRIPTION_NAME, LOG_NAME, END_NAME = "training.json", "trainer.log", "end.json"
-RUN_NAME, LOSS_NAME, MODEL_NAME = "run", "loss.jsonl", "model"
-"""The trainer's own folder, and what it puts there."""
+RUN_NAME, LOSS_NAME = "run", "loss.jsonl"
+"""The trainer's own folder, and its loss curve there."""
 TRAINER = (sys.executable, "-m", "trainer")
 ROOT = Path(__file__).parents[1]
 LAST_LINES = 12
@@ -28,14 +30,14 @@ State = Literal["running", "done", "failed", "stopped"]
 
 
 def start(folder: Path, command: Sequence[str | Path], described: dict[str, Any]) -> None:
-    """Run `command` with its output in `folder`'s log; `described` is kept beside it, with the process's number."""
+    """Run `command` with its output in `folder`'s log; `described` is kept beside it, with the process."""
     watched = [sys.executable, "-m", program_end.__name__, folder / END_NAME, *command]
     with (folder / LOG_NAME).open("ab") as log:
         process = subprocess.Popen(
             watched, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    (folder / DESCRIPTION_NAME).write_text(json.dumps(described | {"pid": process.pid}), encoding="utf-8")
-    # Else it would count as living behind its end.
+    known = {"pid": process.pid, "began_s": psutil.Process(process.pid).create_time()}
+    (folder / DESCRIPTION_NAME).write_text(json.dumps(described | known), encoding="utf-8")
     threading.Thread(target=process.wait, name="trainer", daemon=True).start()
 
 
@@ -70,7 +72,7 @@ def description_of(folder: Path) -> dict[str, Any]:
 
 def state_of(folder: Path) -> State:
     """How the run stands."""
-    lives = _lives(description_of(folder)["pid"])  # asked first: its end is written while it lives
+    lives = _lives(description_of(folder))  # asked first: the end is written while it lives
     end = folder / END_NAME
     if end.is_file():
         code = json.loads(end.read_text(encoding="utf-8"))["exit_code"]
@@ -84,19 +86,19 @@ def last_words(folder: Path) -> str:
     return "\n".join(log.splitlines()[-LAST_LINES:])
 
 
-def losses_of(folder: Path) -> list[dict[str, Any]]:
-    """The complete lines of the loss curve, which may be being written."""
-    path = folder / RUN_NAME / LOSS_NAME
+def losses_of(run: Path) -> list[dict[str, Any]]:
+    """The complete lines of the loss curve in the trainer's folder, which may be being written."""
+    path = run / LOSS_NAME
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines() if line.strip()]
 
 
-def _lives(pid: int) -> bool:
-    """Whether the process is there."""
+def _lives(described: dict[str, Any]) -> bool:
+    """Whether the process is there. Numbers come again, after a restart of the machine above all; moments do not."""
     try:
-        os.kill(pid, 0)
-    except OSError:
+        process = psutil.Process(described["pid"])
+        return process.create_time() == described["began_s"] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return True

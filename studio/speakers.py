@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.variants import TRAINED_NAME
 from studio import programs
-from studio.programs import MODEL_NAME, RUN_NAME, State
+from studio.jobs import size_of
+from studio.programs import State
 
 TRAINER = (*programs.TRAINER, "personalise")
 MOST_LETTERS = 40
@@ -26,6 +28,8 @@ class Speaker:
     id: str
     name: str
     folder: Path
+    run: Path
+    """The trainer's own folder, which is called after the person."""
     state: State
     steps: int
     losses: list[float]
@@ -34,8 +38,8 @@ class Speaker:
 
     @property
     def model(self) -> str | None:
-        """The model to choose, once it is there: its folder, which is called after the person."""
-        folder = self.folder / RUN_NAME / MODEL_NAME
+        """The model to choose, once it is there."""
+        folder = self.run / TRAINED_NAME
         return str(folder) if self.state == "done" and folder.is_dir() else None
 
 
@@ -63,7 +67,7 @@ class Speakers:
                 raise UserError(
                     f"{video.name} cannot be read ({error.strerror}); choose it again.", "speaker"
                 ) from error
-            asked = ["--run", str(folder / RUN_NAME), "--steps", str(steps), "--model", model]
+            asked = ["--run", str(_run(folder, name)), "--steps", str(steps), "--model", model]
             described = {"owner": owner, "name": name, "steps": steps}
             programs.start(folder, [*self._command, str(kept), *asked], described)
         return _read(folder)
@@ -72,6 +76,10 @@ class Speakers:
         """The owner's speakers, newest first."""
         folders = programs.runs_in(self._folder)
         return [_read(folder) for folder in folders if programs.description_of(folder)["owner"] == owner]
+
+    def bytes_used(self, owner: str) -> int:
+        """What the owner's speakers take on disk, their videos included."""
+        return sum(size_of(speaker.folder) for speaker in self.of(owner))
 
     def stop(self, owner: str, speaker_id: str) -> None:
         """Ask the training to stop."""
@@ -88,15 +96,22 @@ class Speakers:
         return [speaker for speaker in self.of(owner) if speaker.id == speaker_id]
 
 
+def _run(folder: Path, name: str) -> Path:
+    """The trainer's folder for the speaker `name`: what of it any file system takes, apart from the video beside it."""
+    return folder / "run" / (re.sub(r"[^\w-]+", "-", name).strip("-") or "speaker")
+
+
 def _read(folder: Path) -> Speaker:
     described = programs.description_of(folder)
+    run = _run(folder, described["name"])
     words = [line for line in programs.last_words(folder).splitlines() if re.match(r"error: |Loss |It did not", line)]
     return Speaker(
         id=folder.name,
         name=described["name"],
         folder=folder,
+        run=run,
         state=programs.state_of(folder),
         steps=described["steps"],
-        losses=[row["loss"] for row in programs.losses_of(folder)],
+        losses=[row["loss"] for row in programs.losses_of(run)],
         said=" ".join(words).removeprefix("error: "),
     )

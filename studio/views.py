@@ -12,6 +12,7 @@ import gradio as gr
 
 from engine.progress import STAGES
 from engine.request import Box
+from engine.variants import name_of
 from studio.job_rows import Job
 from studio.ports import FilmView, PortraitView, Readiness, VoiceView
 from studio.words import tr
@@ -198,7 +199,7 @@ def result_facts(record: dict[str, Any], seconds_taken: float | None) -> str:
         f"{record['width_px']} × {record['height_px']} px",
         f"{record['num_frames'] / record['fps']:.1f} s · {record['fps']:g} fps",
         f"{tr('seed')} {request['seed']}",
-        request["model"].rpartition("/")[2],
+        name_of(request["model"]),
     ]
     if seconds_taken is not None:
         facts.append(tr("took {time}", time=clock(seconds_taken)))

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import UserError
+from engine.variants import TRAINED_NAME
 from studio import programs
-from studio.programs import MODEL_NAME, RUN_NAME, State
+from studio.programs import RUN_NAME, State
 
 LABELS_NAME, BLOCK_NAME = "labels.jsonl", "block.json"
 TRAINER = (*programs.TRAINER, "ndpo")
@@ -39,7 +40,7 @@ class Training:
     @property
     def model_folder(self) -> Path | None:
         """The trained model, if there is one."""
-        folder = self.folder / RUN_NAME / MODEL_NAME
+        folder = self.folder / RUN_NAME / TRAINED_NAME
         return folder if folder.is_dir() else None
 
 
@@ -102,7 +103,7 @@ class Trainings:
             steps=described["steps"],
             budget=described["budget"],
             state=programs.state_of(folder),
-            losses=programs.losses_of(folder),
+            losses=programs.losses_of(folder / RUN_NAME),
             log=programs.last_words(folder),
             stopped_by=_stopped_by(folder / RUN_NAME / BLOCK_NAME),
         )

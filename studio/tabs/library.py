@@ -67,7 +67,9 @@ class LibraryTab:
         jobs = self._studio.store.recent(owner, limit=MOST_ROWS)
         found = [job for job in jobs if _matches(job, words, task, state)]
         return {
-            self.disk: job_views.disk_use(len(jobs), self._studio.store.bytes_used(owner)),
+            self.disk: job_views.disk_use(
+                len(jobs), self._studio.store.bytes_used(owner), self._studio.speakers.bytes_used(owner)
+            ),
             self.list: job_views.library_list(found),
         }
 

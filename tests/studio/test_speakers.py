@@ -20,7 +20,7 @@ from pathlib import Path
 video, given = sys.argv[1], dict(zip(sys.argv[2::2], sys.argv[3::2]))
 run = Path(given["--run"])
 assert Path(video).read_text() == "talk"
-run.mkdir()
+run.mkdir(parents=True)
 with (run / "loss.jsonl").open("a") as log:
     for step in range(int(given["--steps"])):
         print(json.dumps({"step": step, "loss": 1.0 / (step + 1)}), file=log, flush=True)
@@ -66,10 +66,11 @@ def test_a_speaker_is_learned_and_then_chosen_by_its_owner_alone(
         speakers.learn("you", video, "Bob", steps=3, model=nano)
     learned = ended(speakers, "me")
     assert (learned.state, learned.losses[0]) == ("done", 1.0) and "0.4000 after" in learned.said
-    assert find_variant(learned.model).is_nano
+    assert find_variant(learned.model).is_nano and find_variant(learned.model).title == "Nano from Ada"
     assert ("Nano as Ada", learned.model) in models_of(studio, "me")
     assert learned.model not in {name for owner in ("you", None) for _, name in models_of(studio, owner)}
     assert Speakers(tmp_path / "speakers").of("me") == [learned]
+    assert speakers.bytes_used("you") == 0 and speakers.bytes_used("me") > 100_000
     speakers.forget("you", learned.id)
     assert speakers.of("me") == [learned]
     speakers.forget("me", learned.id)
