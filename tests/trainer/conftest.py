@@ -1,9 +1,11 @@
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from engine.records import NegativeRecord
 from trainer.clips import ClipMaker
 from trainer.speech.corpus import SAMPLES_PER_FRAME
 
@@ -31,3 +33,15 @@ def toy_corpus_folder(tmp_path_factory) -> Path:
     np.save(folder / "curves.npy", curves)
     (folder / "index.json").write_text('[{"first_frame": 0, "frames": 600, "voice": "hum"}]')
     return folder.parent
+
+
+@pytest.fixture
+def write_labels(tmp_path: Path) -> Callable[..., Path]:
+    """A file of the labels given, each call over the last."""
+
+    def write(*records: NegativeRecord) -> Path:
+        path = tmp_path / "labels.jsonl"
+        path.write_text("".join(record.model_dump_json() + "\n" for record in records))
+        return path
+
+    return write

@@ -1,9 +1,6 @@
 """Labels become negatives conditioned as at generation; what they name and is not there is one clear sentence."""
 
-import hashlib
 import json
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,58 +10,18 @@ from safetensors.torch import load_file
 from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.pipeline import LATENTS_KEY
-from engine.records import NegativeIssue, NegativeRecord, StoredFile
-from engine.request import build_request
-from engine.session import Session
+from engine.records import NegativeRecord, StoredFile
+from tests.trainer.labelled import changed, labelled, marked
 from trainer.__main__ import main
 from trainer.labels import nano_negatives, read_labels
 
 FACE, NOWHERE = (0.2, 0.1, 0.8, 0.8), (0.0, 0.95, 0.02, 1.0)
 
 
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def marked(span_frames: tuple[int, int] = (4, 12), issue: str = "jitter", **more) -> NegativeIssue:
-    span_s = (span_frames[0] / 25, span_frames[1] / 25)
-    return NegativeIssue(id=issue, phase="motion", span_s=span_s, span_frames=span_frames, severity=2, **more)
-
-
 @pytest.fixture(scope="module")
 def record(nano_folder, portrait, voice, tmp_path_factory) -> NegativeRecord:
-    """A clip that was really generated, and is labelled bad."""
-    folder = tmp_path_factory.mktemp("clip")
-    values = {"image": portrait, "audio": voice, "out": folder / "clip.mp4", "model": str(nano_folder)}
-    request = build_request(values | {"prompt": "happy", "seed": 5}, {"sampling.steps": 2})
-    made = Session().generate(request, keep_latents=folder / "clip.safetensors")
-    return NegativeRecord(
-        clip_id=sha256(request.out),
-        latents=StoredFile(path=folder / "clip.safetensors", sha256=sha256(folder / "clip.safetensors")),
-        checkpoint_sha256=made.checkpoint_sha256,
-        variant="nano",
-        task=request.task,
-        request=request,
-        inputs={name: StoredFile(path=getattr(request, name), sha256=sum) for name, sum in made.inputs_sha256.items()},
-        verdict="bad",
-        issues=(marked(),),
-        annotator="rule",
-        created_utc=datetime(2026, 1, 1, tzinfo=UTC),
-    )
-
-
-@pytest.fixture
-def write(tmp_path) -> Callable[..., Path]:
-    def labels(*records: NegativeRecord) -> Path:
-        path = tmp_path / "labels.jsonl"
-        path.write_text("".join(record.model_dump_json() + "\n" for record in records))
-        return path
-
-    return labels
-
-
-def changed(record: NegativeRecord, **changes) -> NegativeRecord:
-    return record.model_copy(update=changes)
+    values = {"image": portrait, "audio": voice, "model": str(nano_folder), "prompt": "happy", "seed": 5}
+    return labelled(values, {"sampling.steps": 2}, tmp_path_factory.mktemp("clip"), marked())
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +29,8 @@ def model(nano_folder) -> NanoModel:
     return NanoModel.load(nano_folder)
 
 
-def test_a_label_becomes_the_clips_own_latents_under_its_own_conditions(record, model, nano_folder, write):
-    labels = write(record)
+def test_a_label_becomes_the_clips_own_latents_under_its_own_conditions(record, model, nano_folder, write_labels):
+    labels = write_labels(record)
     negatives, notes = nano_negatives(read_labels(labels), model, nano_folder, labels)
     latents = load_file(record.latents.path)[LATENTS_KEY]
     assert notes == []
@@ -84,9 +41,9 @@ def test_a_label_becomes_the_clips_own_latents_under_its_own_conditions(record, 
     assert window.mask[0, :, 0, 0].nonzero().flatten().tolist() == [1, 2, 3]
 
 
-def test_a_region_marks_the_points_of_the_face_that_lie_in_it(record, model, nano_folder, write):
+def test_a_region_marks_the_points_of_the_face_that_lie_in_it(record, model, nano_folder, write_labels):
     def cells(region) -> list[int]:
-        labels = write(changed(record, issues=(marked(region=region),)))
+        labels = write_labels(changed(record, issues=(marked(region=region),)))
         negatives, _ = nano_negatives(read_labels(labels), model, nano_folder, labels)
         return [int(negative.mask[0, 2].sum()) for negative in negatives]
 
@@ -96,14 +53,14 @@ def test_a_region_marks_the_points_of_the_face_that_lie_in_it(record, model, nan
         cells(NOWHERE)
 
 
-def test_one_issue_can_be_learned_alone(record, write):
+def test_one_issue_can_be_learned_alone(record, write_labels):
     both = changed(record, issues=(marked(), marked((20, 25), "lips-off")))
-    assert [found.id for found in read_labels(write(both), "lips-off")[0].issues] == ["lips-off"]
+    assert [found.id for found in read_labels(write_labels(both), "lips-off")[0].issues] == ["lips-off"]
     with pytest.raises(UserError, match="jitter"):
-        read_labels(write(record), "lips-off")
+        read_labels(write_labels(record), "lips-off")
 
 
-def test_every_bad_label_file_is_one_clear_line(record, nano_folder, write, tmp_path, capsys):
+def test_every_bad_label_file_is_one_clear_line(record, nano_folder, write_labels, tmp_path, capsys):
     def said(labels: Path) -> str:
         assert main(["ndpo", "--model", str(nano_folder), "--labels", str(labels), "--run", str(tmp_path / "run")]) == 2
         lines = capsys.readouterr().err.strip().splitlines()
@@ -113,15 +70,15 @@ def test_every_bad_label_file_is_one_clear_line(record, nano_folder, write, tmp_
     gone = StoredFile(path=tmp_path / "gone.safetensors", sha256="0" * 64)
     other = StoredFile(path=record.latents.path, sha256="0" * 64)
     assert "cannot be read" in said(tmp_path / "nowhere.jsonl")
-    assert "no clip that is bad" in said(write())
-    assert "no clip that is bad" in said(write(changed(record, verdict="good", issues=())))
-    assert "does not exist" in said(write(changed(record, latents=gone)))
-    assert "not what it was" in said(write(changed(record, latents=other)))
-    assert "kept no latents" in said(write(changed(record, latents=None)))
-    assert "image of clip" in said(write(changed(record, inputs=record.inputs | {"image": gone})))
-    assert "another checkpoint" in said(write(changed(record, checkpoint_sha256="0" * 64)))
-    assert "mix the models" in said(write(record, changed(record, variant="flash")))
-    assert "preview" in said(write(changed(record, variant="preview")))
-    broken = write(record)
+    assert "no clip that is bad" in said(write_labels())
+    assert "no clip that is bad" in said(write_labels(changed(record, verdict="good", issues=())))
+    assert "does not exist" in said(write_labels(changed(record, latents=gone)))
+    assert "not what it was" in said(write_labels(changed(record, latents=other)))
+    assert "kept no latents" in said(write_labels(changed(record, latents=None)))
+    assert "image of clip" in said(write_labels(changed(record, inputs=record.inputs | {"image": gone})))
+    assert "another checkpoint" in said(write_labels(changed(record, checkpoint_sha256="0" * 64)))
+    assert "mix the models" in said(write_labels(record, changed(record, variant="flash")))
+    assert "preview" in said(write_labels(changed(record, variant="preview")))
+    broken = write_labels(record)
     broken.write_text(broken.read_text() + json.dumps({"clip_id": "x"}) + "\n")
     assert "Line 2" in said(broken)

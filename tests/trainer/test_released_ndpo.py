@@ -1,21 +1,19 @@
 """Negative-DPO of a released model: a clip that it made and people marked, from labels to a folder that loads."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.inputs import file_sha256, read_inputs
+from engine.inputs import read_inputs
 from engine.pipeline import LATENTS_KEY
 from engine.pixel_animator import PixelAnimator
-from engine.records import NegativeIssue, NegativeRecord, StoredFile
-from engine.request import build_request
-from engine.session import Session
+from engine.records import NegativeRecord, StoredFile
 from engine.variants import TRANSFORMER_WEIGHTS
 from tests.released_layout import AUDIO_WIDTH, IMAGE_WIDTH, TEXT_WIDTH, write_released_model
+from tests.trainer.labelled import changed, labelled, marked, stored
 from tests.trainer.test_released import PARITY, write_shards
 from trainer.__main__ import main
 from trainer.checkpoint import read_rows
@@ -32,57 +30,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def record(folder, portrait, voice, tmp_path_factory) -> NegativeRecord:
-    """A clip that the tiny model really made, bad in its upper left for a while."""
-    place = tmp_path_factory.mktemp("clip")
-    values = {"image": portrait, "audio": voice, "out": place / "clip.mp4", "model": str(folder), "seed": 3}
-    request = build_request(values | {"prompt": "a person speaks"}, {"sampling.steps": 2, "sampling.size_px": 128})
-    made = Session().generate(request, keep_latents=place / "clip.safetensors")
-    return NegativeRecord(
-        clip_id=file_sha256(request.out),
-        latents=StoredFile(path=place / "clip.safetensors", sha256=file_sha256(place / "clip.safetensors")),
-        checkpoint_sha256=made.checkpoint_sha256,
-        variant="preview",
-        task=request.task,
-        request=request,
-        inputs={name: StoredFile(path=getattr(request, name), sha256=sum) for name, sum in made.inputs_sha256.items()},
-        verdict="bad",
-        issues=(
-            NegativeIssue(
-                id="jitter", phase="motion", span_s=(0.2, 0.4), span_frames=(5, 10), region=TOP_LEFT, severity=2
-            ),
-        ),
-        annotator="rule",
-        created_utc=datetime(2026, 1, 1, tzinfo=UTC),
-    )
+    """A clip of the tiny model, bad in its upper left for a while."""
+    values = {"image": portrait, "audio": voice, "model": str(folder), "prompt": "a person speaks", "seed": 3}
+    settings = {"sampling.steps": 2, "sampling.size_px": 128}
+    return labelled(values, settings, tmp_path_factory.mktemp("clip"), marked((5, 10), region=TOP_LEFT))
 
 
 @pytest.fixture
-def write(tmp_path) -> Callable[..., Path]:
-    def labels(*records: NegativeRecord) -> Path:
-        path = tmp_path / "labels.jsonl"
-        path.write_text("".join(record.model_dump_json() + "\n" for record in records))
-        return path
-
-    return labels
-
-
-@pytest.fixture
-def block(folder, tmp_path, write) -> Callable[..., int]:
+def block(folder, tmp_path, write_labels) -> Callable[..., int]:
     """`ndpo` of some records, in two steps."""
     for name, first in (("data", 0), ("held_out", 10)):
         write_shards(tmp_path / name, first, text=TEXT_WIDTH, image=IMAGE_WIDTH, audio=AUDIO_WIDTH)
     data = ["--data", str(tmp_path / "data"), "--validation-data", str(tmp_path / "held_out"), "--batch", "2"]
 
     def run(records: list[NegativeRecord], *flags: str, run: str = "run", model: Path = folder) -> int:
-        named = ["--model", str(model), "--labels", str(write(*records)), "--run", str(tmp_path / run)]
+        named = ["--model", str(model), "--labels", str(write_labels(*records)), "--run", str(tmp_path / run)]
         return main(["ndpo", *named, *data, "--steps", "2", "--rate-share", "1", *flags])
 
     return run
 
 
-def test_a_label_becomes_the_clips_own_latents_under_what_it_was_made_with(folder, record, write):
+def test_a_label_becomes_the_clips_own_latents_under_what_it_was_made_with(folder, record, write_labels):
     animator = PixelAnimator(folder, "preview", torch.float32, torch.device("cpu"))
-    labels = write(record)
+    labels = write_labels(record)
     (negative,), notes = released_negatives(read_labels(labels), animator, "preview", folder, labels)
     latents = load_file(record.latents.path)[LATENTS_KEY][0]
     clip = animator.encode(read_inputs(record.request), record.request)
@@ -117,15 +87,11 @@ def test_what_cannot_be_learned_from_is_one_clear_line(record, block, nano_folde
         assert len(lines) == 1 and not (tmp_path / "run").exists()
         return lines[0]
 
-    def changed(**changes) -> NegativeRecord:
-        return record.model_copy(update=changes)
-
     gone = StoredFile(path=tmp_path / "gone.safetensors", sha256="0" * 64)
     save_file({LATENTS_KEY: torch.zeros(1, 16, 3, 4, 4)}, tmp_path / "small.safetensors")
-    small = StoredFile(path=tmp_path / "small.safetensors", sha256=file_sha256(tmp_path / "small.safetensors"))
-    assert "mix the models" in said(record, changed(variant="flash"))
-    assert "does not exist" in said(changed(latents=gone))
-    assert "another clip's" in said(changed(latents=small))
-    assert "another checkpoint" in said(changed(checkpoint_sha256="0" * 64))
-    assert "of the model flash" in said(changed(variant="flash"))
+    assert "mix the models" in said(record, changed(record, variant="flash"))
+    assert "does not exist" in said(changed(record, latents=gone))
+    assert "another clip's" in said(changed(record, latents=stored(tmp_path / "small.safetensors")))
+    assert "another checkpoint" in said(changed(record, checkpoint_sha256="0" * 64))
+    assert "of the model flash" in said(changed(record, variant="flash"))
     assert "of the model preview" in said(record, model=nano_folder)

@@ -1,0 +1,43 @@
+"""A clip that a model really makes, said to be bad, as the review tab would write it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from engine.inputs import file_sha256
+from engine.records import NegativeIssue, NegativeRecord, StoredFile
+from engine.request import build_request
+from engine.session import Session
+from engine.variants import find_variant
+
+
+def stored(path: Path) -> StoredFile:
+    return StoredFile(path=path, sha256=file_sha256(path))
+
+
+def marked(span_frames: tuple[int, int] = (4, 12), issue: str = "jitter", **more) -> NegativeIssue:
+    span_s = (span_frames[0] / 25, span_frames[1] / 25)
+    return NegativeIssue(id=issue, phase="motion", span_s=span_s, span_frames=span_frames, severity=2, **more)
+
+
+def labelled(values: dict[str, Any], settings: dict[str, Any], folder: Path, *issues: NegativeIssue) -> NegativeRecord:
+    """The label of the clip that the request `values` with `settings` makes in `folder`, its latents beside it."""
+    request = build_request(values | {"out": folder / "clip.mp4"}, settings)
+    made = Session().generate(request, keep_latents=folder / "clip.safetensors")
+    return NegativeRecord(
+        clip_id=file_sha256(request.out),
+        latents=stored(folder / "clip.safetensors"),
+        checkpoint_sha256=made.checkpoint_sha256,
+        variant=find_variant(request.model).name,
+        task=request.task,
+        request=request,
+        inputs={name: StoredFile(path=getattr(request, name), sha256=sum) for name, sum in made.inputs_sha256.items()},
+        verdict="bad",
+        issues=issues,
+        annotator="rule",
+        created_utc=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def changed(record: NegativeRecord, **changes) -> NegativeRecord:
+    return record.model_copy(update=changes)
