@@ -10,7 +10,7 @@ weights never saw another mark; text-to-video has the zero picture for its image
 import io
 import json
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from itertools import chain, islice, repeat
 from pathlib import Path
@@ -31,7 +31,16 @@ from engine.media.picture import even_size
 from engine.model.checkpoints import ReleasedTransformer, load_transformer
 from engine.model.encoders import LATENT_PX, AudioEncoder, ImageEncoder, TextEncoder, VideoAutoencoder
 from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE, TOKENIZER
-from engine.model.memory import TILE_OVERLAP_PX, TILE_PX, TILED_MODES, Mode, layer_by_layer, on_device, place
+from engine.model.memory import (
+    TILE_OVERLAP_PX,
+    TILE_PX,
+    TILED_MODES,
+    Mode,
+    free_unused,
+    layer_by_layer,
+    on_device,
+    place,
+)
 from engine.preview import latent_picture
 from engine.progress import Stage
 from engine.request import Box, GenerationRequest
@@ -83,7 +92,18 @@ class PixelAnimator:
             self.autoencoder.tile_px, self.autoencoder.overlap_px = TILE_PX, TILE_OVERLAP_PX
         self._image = ImageEncoder.load(base / IMAGE_FILE)
         self.checkpoint_sha256 = file_sha256(weights)
+        self._kept_text: TextEncoder | None = None
         place(self.transformer, mode, device, dtype)
+
+    @contextmanager
+    def keeping_text_encoder(self) -> Iterator[None]:
+        """Load the text encoder once for every `encode` inside, and let it go at the end: for many prompts in turn."""
+        self._kept_text = self._text_encoder()
+        try:
+            yield
+        finally:
+            self._kept_text = None
+            free_unused()
 
     @torch.inference_mode()
     def encode(self, inputs: Inputs, request: GenerationRequest) -> Conditions:
@@ -161,17 +181,23 @@ class PixelAnimator:
         return height // LATENT_PX, width // LATENT_PX
 
     def _text(self, request: GenerationRequest) -> tuple[Tensor, NegativeText]:
-        """The prompt and the negative texts; the encoder is gone afterwards. Flash has no text guidance to feed."""
-        # umT5 overflows in float16; bfloat16 is what it is published in.
-        dtype = torch.bfloat16 if self._dtype == torch.float16 else self._dtype
-        encoder = TextEncoder.load(self._folder / BASE / TEXT_FILE, self._folder / BASE / TOKENIZER, dtype)
+        """The prompt and the negative texts; the encoder is gone afterwards, unless `keeping_text_encoder`. Flash has
+        no text guidance to feed."""
+        encoder = self._kept_text or self._text_encoder()
         groups = negative_words("released")
         if self._mode in {"full", "balanced"}:
             with self._used(encoder.model):
                 return self._encoded(encoder, request, groups)
-        layer_by_layer(encoder.model, self._device)
-        encoder.runs_on = self._device
         return self._encoded(encoder, request, groups)
+
+    def _text_encoder(self) -> TextEncoder:
+        # umT5 overflows in float16; bfloat16 is what it is published in.
+        dtype = torch.bfloat16 if self._dtype == torch.float16 else self._dtype
+        encoder = TextEncoder.load(self._folder / BASE / TEXT_FILE, self._folder / BASE / TOKENIZER, dtype)
+        if self._mode not in {"full", "balanced"}:
+            layer_by_layer(encoder.model, self._device)
+            encoder.runs_on = self._device
+        return encoder
 
     def _encoded(
         self, encoder: TextEncoder, request: GenerationRequest, groups: dict[str, str]

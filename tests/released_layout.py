@@ -17,6 +17,7 @@ from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE, T
 from engine.variants import SPEECH_ENCODERS, TRANSFORMER_WEIGHTS
 
 TEXT_WIDTH, IMAGE_WIDTH, AUDIO_WIDTH = 32, 80, 48
+SPEECH_LAYERS = 2
 WORDS = ("<pad>", "</s>", "<unk>", "a", "person", "speaks", "happily", "and", "nods", "frozen", "picture", "blur", ",")
 
 
@@ -62,7 +63,7 @@ def _write_speech_encoder(folder: Path) -> None:
     Wav2Vec2Model(
         Wav2Vec2Config(
             hidden_size=AUDIO_WIDTH,
-            num_hidden_layers=2,
+            num_hidden_layers=SPEECH_LAYERS,
             num_attention_heads=4,
             intermediate_size=64,
             conv_dim=(32,) * 7,

@@ -80,6 +80,7 @@ def nano_negatives(
     are looked for beside `labels`. Raises UserError where a file is gone or is not what it was.
     """
     check_model(records, "nano", model.checkpoint_sha256, folder, any_checkpoint=any_checkpoint)
+    check_files(records, labels)
     animator = NanoAnimator(model)
     negatives: list[Negative] = []
     notes: list[str] = []
@@ -125,16 +126,23 @@ def check_model(
         )
 
 
-def request_of(record: NegativeRecord, labels: Path, folder: Path, scratch: Path) -> GenerationRequest:
-    """What the clip was made from, for the model in `folder`. Raises UserError where a file is gone or is another."""
-    return record.request.model_copy(
-        update={name: _checked(stored, name, record, labels) for name, stored in record.inputs.items()}
-        | {"model": str(folder), "out": scratch / "unused.mp4"}
-    )
+def check_files(records: Sequence[NegativeRecord], labels: Path) -> None:
+    """Raises UserError where a clip's latents or a file that it was made from is gone or is not what it was."""
+    for record in records:
+        for name, stored in record.inputs.items():
+            _checked(stored, name, record, labels)
+        # Not refused by the record itself: the review tab labels clips without latents, too.
+        if record.latents is None:
+            raise UserError(
+                f"Clip {record.clip_id[:12]} kept no latents, and the video alone cannot be learned from: take it out "
+                f"of {labels}.",
+                "labels",
+            )
+        _checked(record.latents, "latents file", record, labels)
 
 
-def _checked(stored: StoredFile, what: str, record: NegativeRecord, labels: Path) -> Path:
-    path = stored.path if stored.path.is_absolute() or stored.path.exists() else labels.parent / stored.path
+def _checked(stored: StoredFile, what: str, record: NegativeRecord, labels: Path) -> None:
+    path = _place(stored, labels)
     clip = record.clip_id[:12]
     if not path.is_file():
         raise UserError(
@@ -147,18 +155,24 @@ def _checked(stored: StoredFile, what: str, record: NegativeRecord, labels: Path
             f"the clip out of {labels}.",
             "labels",
         )
-    return path
+
+
+def _place(stored: StoredFile, labels: Path) -> Path:
+    return stored.path if stored.path.is_absolute() or stored.path.exists() else labels.parent / stored.path
+
+
+def request_of(record: NegativeRecord, labels: Path, folder: Path, scratch: Path) -> GenerationRequest:
+    """What the clip was made from, for the model in `folder`; its files are those of `check_files`."""
+    return record.request.model_copy(
+        update={name: _place(stored, labels) for name, stored in record.inputs.items()}
+        | {"model": str(folder), "out": scratch / "unused.mp4"}
+    )
 
 
 def latents_of(record: NegativeRecord, labels: Path, shape: tuple[int, ...]) -> Tensor:
     """The clip's latents [1, 16, T, h, w]; `shape` is what T, h, w must be. Raises UserError where they are not."""
-    clip = record.clip_id[:12]
-    if record.latents is None:
-        raise UserError(
-            f"Clip {clip} kept no latents, and the video alone cannot be learned from: take it out of {labels}.",
-            "labels",
-        )
-    path = _checked(record.latents, "latents file", record, labels)
+    assert record.latents is not None
+    clip, path = record.clip_id[:12], _place(record.latents, labels)
     try:
         latents = load_file(path)[LATENTS_KEY].float()
     except (SafetensorError, KeyError, OSError) as error:

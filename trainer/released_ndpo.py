@@ -5,7 +5,6 @@ batches from shards of their own, negatives from labels. All weights with a froz
 LoRA switched off, which takes no memory.
 """
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +14,13 @@ from torch import nn
 
 from engine.errors import UserError
 from engine.inputs import file_sha256
+from engine.model.memory import free_unused
 from engine.pixel_animator import PixelAnimator
 from engine.records import NegativeRecord
 from engine.variants import TRANSFORMER_WEIGHTS, Variant
 from trainer.arguments import writable_folder
 from trainer.checkpoint import claim
+from trainer.labels import check_files, check_model
 from trainer.lora import WithoutLora
 from trainer.ndpo import Block, Drawn, check, ended_block, run_block
 from trainer.processes import Processes
@@ -66,6 +67,9 @@ def train_released_block(
     assert name != "nano"
     if not asked.variant.is_installed:
         raise UserError(f"The model {name} is not installed in {folder}: see python -m engine models.", "model")
+    start_sha256 = file_sha256(folder / TRANSFORMER_WEIGHTS)
+    check_model(asked.records, name, start_sha256, folder, any_checkpoint=asked.any_checkpoint)
+    check_files(asked.records, asked.labels)
     shards = Shards(asked.data)
     real = possible(replace(sft, stages=(Stage(2**31, sft.stages[-1].tasks),), seed=recipe.seed), shards.groups)
     batches = ReleasedBatches(real, shards, name, asked.batch)
@@ -82,7 +86,7 @@ def train_released_block(
     made_of = {
         "recipe": recipe.as_dict(),
         "sft": sft.as_dict(),
-        "start_sha256": file_sha256(folder / TRANSFORMER_WEIGHTS),
+        "start_sha256": start_sha256,
         "negatives_sha256": pool.sha256(),
         "data": {"clips": len(shards), "about": shards.about},
         "batch": asked.batch,
@@ -112,11 +116,11 @@ def _pool(asked: ReleasedBlock, recipe: NDPORecipe, device: torch.device, tell: 
     assert name != "nano"
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     animator = PixelAnimator(folder, name, dtype, device)
-    negatives, notes = released_negatives(
-        asked.records, animator, name, folder, asked.labels, any_checkpoint=asked.any_checkpoint
-    )
+    # Clips are conditioned, not made: the biggest encoder takes the transformer's place in memory.
+    animator.transformer.to("meta")
+    negatives, notes = released_negatives(asked.records, animator, folder, asked.labels)
     for note in notes:
         tell(note)
     del animator
-    gc.collect()
+    free_unused()
     return ReleasedPool(negatives, recipe.seed)

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from engine.errors import UserError
 from engine.inputs import read_inputs
-from engine.model.checkpoints import ReleasedTransformer
 from engine.pixel_animator import PixelAnimator
 from engine.records import NegativeIssue, NegativeRecord
 from engine.sampling.denoise import Conditions
@@ -25,7 +24,7 @@ from engine.sampling.long_video import Window, plan_windows
 from engine.sampling.tasks import FRAMES_PER_LATENT, to_video_frames
 from engine.variants import FPS
 from trainer.flow import FlowBatch
-from trainer.labels import check_model, latents_of, request_of
+from trainer.labels import latents_of, request_of
 from trainer.negatives import Phases, bad_latents, draw_negatives, phases, weights_at
 from trainer.prepare.features import halved
 
@@ -46,21 +45,17 @@ class ReleasedNegative:
 def released_negatives(
     records: Sequence[NegativeRecord],
     animator: PixelAnimator,
-    kind: ReleasedTransformer,
     folder: Path,
     labels: Path,
-    *,
-    any_checkpoint: bool = False,
 ) -> tuple[list[ReleasedNegative], list[str]]:
     """The negatives that `records` describe, and notes of what was left out.
 
-    `animator` is of the model `kind` in `folder`, which must have made the clips unless `any_checkpoint`. Paths that
-    are not absolute are looked for beside `labels`. Raises UserError where a file is gone or is not what it was.
+    `animator` is of the model in `folder`, which made the clips. Paths that are not absolute are looked for beside
+    `labels`. Raises UserError where a file is gone or is not what it was.
     """
-    check_model(records, kind, animator.checkpoint_sha256, folder, any_checkpoint=any_checkpoint)
     negatives: list[ReleasedNegative] = []
     notes: list[str] = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, animator.keeping_text_encoder():
         for record in records:
             request = request_of(record, labels, folder, Path(scratch))
             clip = animator.encode(read_inputs(request), request)

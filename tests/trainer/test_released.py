@@ -25,7 +25,10 @@ T, SIDE, WIDTH = 3, 4, 12
 FRAMES = to_video_frames(T)
 
 
-def features(seed: int, text: int = 24, image: int = 20, audio: int = 16) -> dict[str, dict[str, torch.Tensor]]:
+def features(
+    seed: int, text: int = 24, image: int = 20, audio: int = 16, layers: int = 0
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Of one clip; of flash's with its `layers` of the voice."""
     random = torch.Generator().manual_seed(seed)
 
     def noise(*shape: int) -> torch.Tensor:
@@ -39,7 +42,7 @@ def features(seed: int, text: int = 24, image: int = 20, audio: int = 16) -> dic
         "lip": {"masked_latents": noise(16, T, SIDE, SIDE), "generate": generate},
         "text": {"text": noise(5, text)},
         "image": {"image": noise(7, image), "face_mask": torch.ones(SIDE * SIDE // 4)},
-        "audio": {"audio": noise(2 * FRAMES, audio)},
+        "audio": {"audio": noise(FRAMES, layers, audio) if layers else noise(2 * FRAMES, audio)},
     }
 
 

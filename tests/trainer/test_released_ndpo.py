@@ -1,20 +1,25 @@
 """Negative-DPO of a released model: a clip that it made and people marked, from labels to a folder that loads."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import UMT5EncoderModel
 
 from engine.inputs import read_inputs
+from engine.model.layout import AUTOENCODER_FILE, IMAGE_FILE, TEXT_FILE
 from engine.pipeline import LATENTS_KEY
 from engine.pixel_animator import PixelAnimator
 from engine.records import NegativeRecord, StoredFile
 from engine.variants import TRANSFORMER_WEIGHTS
-from tests.released_layout import AUDIO_WIDTH, IMAGE_WIDTH, TEXT_WIDTH, write_released_model
+from tests.released_layout import AUDIO_WIDTH, IMAGE_WIDTH, SPEECH_LAYERS, TEXT_WIDTH, write_released_model
 from tests.trainer.labelled import changed, labelled, marked, stored
 from tests.trainer.test_released import PARITY, write_shards
+from trainer import released
 from trainer.__main__ import main
 from trainer.checkpoint import read_rows
 from trainer.labels import read_labels
@@ -24,26 +29,43 @@ TOP_LEFT = (0.0, 0.0, 0.5, 0.5)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_released_model(tmp_path_factory.mktemp("models") / "preview", "preview", PARITY)
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    place = tmp_path_factory.mktemp("models")
+    return {name: write_released_model(place / name, name, PARITY) for name in ("preview", "flash")}
 
 
 @pytest.fixture(scope="module")
-def record(folder, portrait, voice, tmp_path_factory) -> NegativeRecord:
-    """A clip of the tiny model, bad in its upper left for a while."""
-    values = {"image": portrait, "audio": voice, "model": str(folder), "prompt": "a person speaks", "seed": 3}
-    settings = {"sampling.steps": 2, "sampling.size_px": 128}
-    return labelled(values, settings, tmp_path_factory.mktemp("clip"), marked((5, 10), region=TOP_LEFT))
+def records(folders, portrait, voice, tmp_path_factory) -> dict[str, NegativeRecord]:
+    """A clip of each tiny model, bad in its upper left for a while."""
+
+    def made(folder: Path) -> NegativeRecord:
+        values = {"image": portrait, "audio": voice, "model": str(folder), "prompt": "a person speaks", "seed": 3}
+        settings = {"sampling.steps": 2, "sampling.size_px": 128}
+        return labelled(values, settings, tmp_path_factory.mktemp("clip"), marked((5, 10), region=TOP_LEFT))
+
+    return {name: made(folder) for name, folder in folders.items()}
+
+
+@pytest.fixture(scope="module")
+def folder(folders) -> Path:
+    return folders["preview"]
+
+
+@pytest.fixture(scope="module")
+def record(records) -> NegativeRecord:
+    return records["preview"]
 
 
 @pytest.fixture
 def block(folder, tmp_path, write_labels) -> Callable[..., int]:
     """`ndpo` of some records, in two steps."""
-    for name, first in (("data", 0), ("held_out", 10)):
-        write_shards(tmp_path / name, first, text=TEXT_WIDTH, image=IMAGE_WIDTH, audio=AUDIO_WIDTH)
     data = ["--data", str(tmp_path / "data"), "--validation-data", str(tmp_path / "held_out"), "--batch", "2"]
 
     def run(records: list[NegativeRecord], *flags: str, run: str = "run", model: Path = folder) -> int:
+        layers = SPEECH_LAYERS if records[0].variant == "flash" else 0
+        for name, first in (("data", 0), ("held_out", 10)):
+            widths = {"text": TEXT_WIDTH, "image": IMAGE_WIDTH, "audio": AUDIO_WIDTH}
+            write_shards(tmp_path / name, first, **widths, layers=layers)
         named = ["--model", str(model), "--labels", str(write_labels(*records)), "--run", str(tmp_path / run)]
         return main(["ndpo", *named, *data, "--steps", "2", "--rate-share", "1", *flags])
 
@@ -53,7 +75,7 @@ def block(folder, tmp_path, write_labels) -> Callable[..., int]:
 def test_a_label_becomes_the_clips_own_latents_under_what_it_was_made_with(folder, record, write_labels):
     animator = PixelAnimator(folder, "preview", torch.float32, torch.device("cpu"))
     labels = write_labels(record)
-    (negative,), notes = released_negatives(read_labels(labels), animator, "preview", folder, labels)
+    (negative,), notes = released_negatives(read_labels(labels), animator, folder, labels)
     latents = load_file(record.latents.path)[LATENTS_KEY][0]
     clip = animator.encode(read_inputs(record.request), record.request)
     assert notes == [] and torch.equal(negative.latents, latents)
@@ -68,16 +90,45 @@ def test_a_label_becomes_the_clips_own_latents_under_what_it_was_made_with(folde
     assert one.conditions["modal_weights"].tolist() == [[1.0] * 3] * 3
 
 
-@pytest.mark.parametrize("flags", [[], ["--lora", "2", "--reference", "lora-off"], ["--reference", "precomputed"]])
-def test_a_block_moves_the_model_off_the_clip(flags, folder, record, block, tmp_path, capsys):  # noqa: PLR0917 (fixtures)
-    assert block([record], *flags) == 0
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("preview", []),
+        ("preview", ["--lora", "2", "--reference", "lora-off"]),
+        ("preview", ["--reference", "precomputed"]),
+        ("flash", []),
+        ("flash", ["--lora", "2", "--reference", "lora-off"]),
+    ],
+)
+def test_a_block_moves_the_model_off_the_clip(name, flags, folders, records, block, tmp_path, capsys):  # noqa: PLR0917 (fixtures)
+    assert block([records[name]], *flags, model=folders[name]) == 0
     made = Path(capsys.readouterr().out.strip())
-    before, after = (load_file(model / TRANSFORMER_WEIGHTS) for model in (folder, made))
+    before, after = (load_file(model / TRANSFORMER_WEIGHTS) for model in (folders[name], made))
     assert any(not torch.equal(before[name], after[name]) for name in before)
     rows = read_rows(tmp_path / "run" / "loss.jsonl")
     assert rows[0]["distance"] == pytest.approx(0, abs=1e-5)
     assert rows[1]["distance"] > rows[0]["distance"]
-    PixelAnimator(made, "preview", torch.float32, torch.device("cpu"))
+    PixelAnimator(made, name, torch.float32, torch.device("cpu"))
+
+
+def test_encoders_are_read_once_for_all_clips_and_are_gone_before_the_transformer_is_read(
+    record, block, monkeypatch, capsys
+):
+    read: list[str] = []
+    load, load_transformer = torch.load, released.load_transformer
+
+    def reading(file: Path, **options: Any) -> Any:
+        read.append(Path(file).name)
+        return load(file, **options)
+
+    def reading_transformer(*arguments: Any, **options: Any) -> Any:
+        assert not any(type(found) is UMT5EncoderModel for found in gc.get_objects())
+        return load_transformer(*arguments, **options)
+
+    monkeypatch.setattr(torch, "load", reading)
+    monkeypatch.setattr(released, "load_transformer", reading_transformer)
+    assert block([record, changed(record, issues=(marked((12, 20)),))]) == 0, capsys.readouterr().err
+    assert sorted(read) == sorted([AUTOENCODER_FILE, IMAGE_FILE, TEXT_FILE])
 
 
 def test_what_cannot_be_learned_from_is_one_clear_line(record, block, nano_folder, tmp_path, capsys):
