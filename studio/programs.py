@@ -26,6 +26,8 @@ RUN_NAME, LOSS_NAME = "run", "loss.jsonl"
 TRAINER = (sys.executable, "-m", "trainer")
 ROOT = Path(__file__).parents[1]
 LAST_LINES = 12
+CLOCK_SLACK_S = 5.0
+"""When a process began is reckoned from the clock, which may be set right meanwhile."""
 State = Literal["running", "done", "failed", "stopped"]
 
 
@@ -99,6 +101,7 @@ def _lives(described: dict[str, Any]) -> bool:
     """Whether the process is there. Numbers come again, after a restart of the machine above all; moments do not."""
     try:
         process = psutil.Process(described["pid"])
-        return process.create_time() == described["began_s"] and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - described.get("began_s", 0.0)) < CLOCK_SLACK_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
