@@ -15,7 +15,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -47,16 +47,27 @@ class JobStore:
         self._submitting = threading.Lock()
 
     def submit(
-        self, owner: str, request: GenerationRequest, *, instead_of: str | None = None, once: str | None = None
+        self,
+        owner: str,
+        request: GenerationRequest,
+        *,
+        instead_of: str | None = None,
+        once: str | None = None,
+        judge: Callable[[], None] = lambda: None,
     ) -> Job:
         """Copy the request's media into a new job's folder and queue it. The row comes after its files.
 
         `instead_of` names a pending job of the same owner whose place in the queue the new one takes. What the owner
-        has submitted with the same `once` before is not queued again; the job that it became is returned.
+        has submitted with the same `once` before is not queued again; the job that it became is returned. Only what is
+        new is put before `judge`, which raises where it may not be queued; nothing else is submitted meanwhile.
         """
         with self._submitting:
             job_id = secrets.token_urlsafe(16) if once is None else _name_of(owner, once)
-            return self.find(job_id, owner) or self._submit(job_id, owner, request, instead_of)
+            known = self.find(job_id, owner)
+            if known is not None:
+                return known
+            judge()
+            return self._submit(job_id, owner, request, instead_of)
 
     def _submit(self, job_id: str, owner: str, request: GenerationRequest, instead_of: str | None) -> Job:
         folder = self.folder_of(job_id)

@@ -112,12 +112,9 @@ class Studio:
         self, owner: str, request: GenerationRequest, *, instead_of: str | None = None, once: str | None = None
     ) -> Job:
         """Queue a checked request, at most once for each `once`. Raises UserError where the queue is full."""
-        limits = self.limits
-        if limits.jobs_per_visitor is not None and self.store.count(owner) >= limits.jobs_per_visitor:
-            raise UserError(f"You have {limits.jobs_per_visitor} jobs waiting already; let one of them finish first.")
-        if limits.jobs is not None and self.store.count() >= limits.jobs:
-            raise UserError(f"The queue is full ({limits.jobs} jobs); try again in a few minutes.")
-        job = self.store.submit(owner, request, instead_of=instead_of, once=once)
+        job = self.store.submit(
+            owner, request, instead_of=instead_of, once=once, judge=lambda: self._judge(owner, instead_of)
+        )
         self.worker.wake()
         return job
 
@@ -169,6 +166,16 @@ class Studio:
         if job.record is None:
             return request
         return with_steps(request, GenerationRecord.model_validate(job.record))
+
+    def _judge(self, owner: str, instead_of: str | None) -> None:
+        """Raises UserError where the owner, or everybody, has enough waiting; who only changes a waiting job may."""
+        limits, replaced = self.limits, self.store.find(instead_of, owner) if instead_of else None
+        if replaced is not None and replaced.state == "queued":
+            return
+        if limits.jobs_per_visitor is not None and self.store.count(owner) >= limits.jobs_per_visitor:
+            raise UserError(f"You have {limits.jobs_per_visitor} jobs waiting already; let one of them finish first.")
+        if limits.jobs is not None and self.store.count() >= limits.jobs:
+            raise UserError(f"The queue is full ({limits.jobs} jobs); try again in a few minutes.")
 
     def _open_files(self, request: GenerationRequest) -> None:
         views: dict[str, Any] = {

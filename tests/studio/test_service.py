@@ -1,6 +1,7 @@
 """A request is checked down to its files before it becomes a job."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 from engine.errors import FaceNotFound, UserError
 from studio.examples import find_examples, label_of
 from studio.job_rows import Job
-from studio.service import Studio
+from studio.service import Limits, Studio
 
 
 @pytest.fixture
@@ -63,6 +64,19 @@ def finished(studio: Studio, job: Job) -> Job:
         job = studio.store.find(job.id, job.owner) or job
     assert job.state == "done", job.error
     return job
+
+
+def test_the_limit_is_for_what_is_new(studio: Studio, good: dict[str, Any]):
+    limited = replace(studio, limits=Limits(jobs_per_visitor=1))
+    studio.worker.stop()  # what is queued stays
+    asked = limited.check(good)
+    job = limited.queue("me", asked, once="click")
+    assert limited.queue("me", asked, once="click").id == job.id
+    for once in (None, "another click"):
+        with pytest.raises(UserError, match="1 jobs waiting already"):
+            limited.queue("me", asked, once=once)
+    changed = limited.queue("me", asked, instead_of=job.id)
+    assert [one.id for one in studio.store.pending("me")] == [changed.id]
 
 
 def test_a_stretch_of_a_video_is_made_anew_from_its_latents(studio: Studio, good: dict[str, Any]):
