@@ -12,6 +12,7 @@ ROWS = {
     "sharing": "trainer.prove.sharing",
     "geometry": "trainer.prove.geometry",
     "forgetting": "trainer.prove.forgetting",
+    "nano": "trainer.prove.nano",
 }
 """Each a module with `prove(folder) -> rows of (what, measured, whether the goal is met)`."""
 
