@@ -1,7 +1,12 @@
 """Two processes that share a training reach the losses of one, with DDP and with FSDP2, and go on after each other."""
 
-import pytest
+import warnings
 
+import pytest
+import torch
+from torch import distributed, nn
+
+from trainer.processes import Processes
 from trainer.prove import sharing, worker
 from trainer.prove.kills import killed_as_whole
 
@@ -32,3 +37,30 @@ def test_what_two_processes_began_one_goes_on_with(place):
 def test_a_training_that_is_killed_twice_ends_as_one_that_was_not(kind, place):
     same, moments = killed_as_whole(place, kind, kills=2, seed=1)
     assert same and min(moments) > 0
+
+
+class OneFrame(nn.Linear):
+    """Its forward gives a view, like that of a transformer whose patches are put together."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x)[:, :1]
+
+
+def test_a_sharded_velocity_warns_of_nothing_and_may_be_changed_in_place(tmp_path):
+    torch.manual_seed(0)
+    velocity, x = OneFrame(3, 2), torch.ones(2, 3)
+    wanted = velocity(x).detach() + 1
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        processes = Processes()
+        processes.sharded = True
+        shared = processes.share(velocity)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            predicted = shared(x)
+        predicted += 1
+        assert torch.equal(predicted, wanted)
+        predicted.sum().backward()
+        assert velocity.weight.grad.full_tensor()[0].tolist() == [2.0] * 3
+    finally:
+        distributed.destroy_process_group()
