@@ -72,8 +72,8 @@ class Processes:
             return prepared
         half = self._accelerator.mixed_precision == "bf16"
         policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16 if half else None, reduce_dtype=torch.float32)
-        # A velocity is put together from patches, a view; FSDP2 warns of one, since its hook for the backward pass would
-        # be lost where that is changed in place. Registered first, so that FSDP2 sees the copy.
+        # A velocity is put together from patches: a view, of which FSDP2 warns, since its hook for the backward pass is
+        # lost where that is changed in place. Registered first, so that FSDP2 sees the copy.
         velocity.register_forward_hook(lambda module, inputs, output: output.clone())
         for block in _blocks(velocity):
             fully_shard(block, mp_policy=policy)
