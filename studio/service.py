@@ -4,6 +4,7 @@ Knows nothing about Gradio; `studio.tabs` and the API endpoints are thin layers 
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from engine.variants import TASK_INFO, Task, Variant, find_variant
 from studio.job_rows import Job
 from studio.jobs import JobStore
 from studio.ports import EnginePorts
-from studio.speakers import Speakers
+from studio.speakers import SPEAKER_TRAINER, Speakers
 from studio.worker import Worker
 
 SEED_LIMIT = 2**31
@@ -38,13 +39,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Studio:
-    """One running studio: its engine, its store, its worker, the model that it starts with, and its limits."""
+    """One running studio: its engine, its store, its worker, the model that it starts with, its limits, and the program
+    that teaches nano a speaker."""
 
     ports: EnginePorts
     store: JobStore
     worker: Worker
     model: str
     limits: Limits = field(default_factory=Limits)
+    speaker_trainer: Sequence[str] = SPEAKER_TRAINER
 
     @property
     def variant(self) -> Variant:
@@ -54,7 +57,7 @@ class Studio:
     @cached_property
     def speakers(self) -> Speakers:
         """Everybody's personal speakers."""
-        return Speakers(self.store.folder / "speakers")
+        return Speakers(self.store.folder / "speakers", self.speaker_trainer)
 
     def submit(
         self,

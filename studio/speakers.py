@@ -17,7 +17,7 @@ from studio import programs
 from studio.jobs import size_of
 from studio.programs import State
 
-TRAINER = (*programs.TRAINER, "personalise")
+SPEAKER_TRAINER = (*programs.TRAINER, "personalise")
 MOST_LETTERS = 40
 
 
@@ -46,7 +46,7 @@ class Speaker:
 class Speakers:
     """The speakers in `folder`. `command` is the trainer, before its arguments."""
 
-    def __init__(self, folder: Path, command: Sequence[str] = TRAINER) -> None:
+    def __init__(self, folder: Path, command: Sequence[str] = SPEAKER_TRAINER) -> None:
         self._folder, self._command = folder, tuple(command)
         self._lock = threading.Lock()
 

@@ -36,7 +36,9 @@ class SpeakerPanel:
             )
             with gr.Row(elem_classes="em-line"):
                 name = gr.Textbox(label=label("Name"), max_lines=1, min_width=130, elem_id="speaker-name")
-                steps = gr.Number(STEPS, label=label("Steps"), precision=0, minimum=1, min_width=90)
+                steps = gr.Number(
+                    STEPS, label=label("Steps"), precision=0, minimum=1, min_width=90, elem_id="speaker-steps"
+                )
                 learn = gr.Button(label("Learn"), size="sm", elem_id="speaker-learn")
             self._error = views.field_error("speaker")
             self._list = gr.HTML(apply_default_css=False, js_on_load=JOB_LIST, elem_id="speaker-list")

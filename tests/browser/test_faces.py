@@ -121,3 +121,38 @@ def test_nanos_draft_plays_while_a_pixel_model_works(server: Server, visitor: Vi
         page.click("#result-cancel")
     page.wait_for_selector(".em-ended.em-cancelled")
     expect(page.locator("#result-draft video")).to_have_count(0)
+
+
+def test_a_speaker_is_learned_speaks_counts_and_is_forgotten(server: Server, visitor: Visitor, tmp_path: Path):
+    video = tmp_path / "talk.mp4"
+    video.write_text("talk")
+    page = visitor(server.address)
+    page.click("#speakers button.label-wrap")
+    page.click("#speaker-learn")
+    expect(page.locator("#error-speaker")).to_contain_text("Choose a video")
+    page.set_input_files("#speaker-video input[type=file]", video)
+    expect(page.locator("#speaker-video")).to_contain_text("talk.mp4")
+    page.fill("#speaker-steps input", "40")
+    page.fill("#speaker-name input, #speaker-name textarea", "Ada")
+    page.click("#speaker-learn")
+    rows = page.locator("#speaker-list li")
+    expect(rows).to_contain_text("learning")
+    expect(page.locator("#error-speaker")).to_have_count(0)
+    expect(rows).to_contain_text("0.4000 after")
+
+    page.click("#model input")
+    page.get_by_role("option", name="Nano as Ada").click()
+    start_from_example(page)
+    expect(page.locator("#result-status .em-facts")).to_contain_text("Ada")
+    page.get_by_role("tab", name="Library").click()
+    expect(page.locator("#disk-use")).to_contain_text("your own speakers")
+
+    page.get_by_role("tab", name="Talking Head", exact=True).click()
+    page.on("dialog", lambda dialog: dialog.accept())
+    rows.locator("[data-act=delete]").click()
+    expect(rows).to_have_count(0)
+    page.reload()
+    page.wait_for_selector("#image-card .em-chosen")  # its last job is back
+    page.click("#model input")
+    expect(page.get_by_role("option", name="Nano (bundled")).to_be_visible()
+    expect(page.get_by_role("option", name="Nano as Ada")).to_have_count(0)

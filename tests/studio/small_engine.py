@@ -24,6 +24,7 @@ from engine.records import METADATA_KEY, GenerationRecord
 from engine.request import GenerationRequest
 from engine.settings import LiveSettings
 from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
+from tests.studio.small_speaker import COMMAND
 
 FPS = 25
 MAX_AUDIO_S = 30.0
@@ -210,7 +211,7 @@ def serve(folder: Path, examples: Path, port: int, pause_s: float) -> None:
     store = JobStore(folder)
     store.recover()
     ports = SmallEngine(pause_s, folder / HOLD_FILE).ports()
-    studio = Studio(ports, store, Worker(store, ports), "nano")
+    studio = Studio(ports, store, Worker(store, ports), "nano", speaker_trainer=COMMAND)
     review = ReviewDesk(studio)
     page = build_page(studio, find_examples(examples), review)
     studio.worker.start()

@@ -1,7 +1,7 @@
 """A personal speaker is learned by a program of its own, is its owner's alone, and is then a model like any other."""
 
-import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,32 +11,20 @@ from engine.variants import find_variant
 from studio.service import Studio
 from studio.speakers import Speaker, Speakers
 from studio.tabs.speakers import models_of, speaker_list
+from tests.studio.small_speaker import COMMAND
 from tests.tiny_nano import save_tiny_nano
 
 PATIENCE_S = 60.0
-SMALL_TRAINER = """
-import json, shutil, sys, time
-from pathlib import Path
-video, given = sys.argv[1], dict(zip(sys.argv[2::2], sys.argv[3::2]))
-run = Path(given["--run"])
-assert Path(video).read_text() == "talk"
-run.mkdir(parents=True)
-with (run / "loss.jsonl").open("a") as log:
-    for step in range(int(given["--steps"])):
-        print(json.dumps({"step": step, "loss": 1.0 / (step + 1)}), file=log, flush=True)
-        time.sleep(0.05)
-if given["--steps"] == "1":
-    sys.exit("error: The video shows no face.")
-shutil.copytree(given["--model"], run / "model")
-print("Loss on the video's last fifth, which was not learned from: 0.5000 before, 0.4000 after.")
-"""
 
 
 @pytest.fixture
-def speakers(tmp_path: Path, studio: Studio) -> Speakers:
-    made = Speakers(tmp_path / "speakers", (sys.executable, "-c", SMALL_TRAINER))
-    vars(studio)["speakers"] = made
-    return made
+def studio(studio: Studio) -> Studio:
+    return replace(studio, speaker_trainer=COMMAND)
+
+
+@pytest.fixture
+def speakers(studio: Studio) -> Speakers:
+    return studio.speakers
 
 
 @pytest.fixture
@@ -69,7 +57,7 @@ def test_a_speaker_is_learned_and_then_chosen_by_its_owner_alone(
     assert find_variant(learned.model).is_nano and find_variant(learned.model).title == "Nano from Ada"
     assert ("Nano as Ada", learned.model) in models_of(studio, "me")
     assert learned.model not in {name for owner in ("you", None) for _, name in models_of(studio, owner)}
-    assert Speakers(tmp_path / "speakers").of("me") == [learned]
+    assert Speakers(studio.store.folder / "speakers").of("me") == [learned]
     assert speakers.bytes_used("you") == 0 and speakers.bytes_used("me") > 100_000
     speakers.forget("you", learned.id)
     assert speakers.of("me") == [learned]
