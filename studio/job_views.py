@@ -77,26 +77,17 @@ def _queue_buttons(job: Job, *, first: bool, last: bool) -> str:
     pause = _button("resume", "Go on") if job.state == "paused" else _button("pause", "Pause")
     up = "" if first else _button("up", "↑", "Earlier")
     down = "" if last else _button("down", "↓", "Later")
-    edit = _button("edit", "Edit") if _is_of_the_form(job) else ""
-    return f"{up}{down}{pause}{edit}{_button('delete', 'Delete')}"
+    return f"{up}{down}{pause}{_button('edit', 'Edit')}{_button('delete', 'Delete')}"
 
 
 def _library_buttons(job: Job) -> str:
     buttons = [_button("open", "Open")]
     if job.state in RUNNABLE_AGAIN:
         buttons.append(_button("again", "Run again"))
-    if job.state not in PENDING:
-        buttons.append(_button("reuse", "Use settings"))
-    elif _is_of_the_form(job):
-        buttons.append(_button("edit", "Edit"))
+    buttons.append(_button("edit", "Edit") if job.state in PENDING else _button("reuse", "Use settings"))
     if job.state != "running":
         buttons.append(_button("delete", "Delete", sure="Delete this job and its files?"))
     return "".join(buttons)
-
-
-def _is_of_the_form(job: Job) -> bool:
-    """Whether the form can hold all of it: a stretch that is made anew stays with its video."""
-    return not job.request.get("redo_span_s")
 
 
 def _button(act: str, words: str, name: str = "", sure: str = "") -> str:

@@ -3,6 +3,7 @@
 Knows nothing about Gradio; `studio.tabs` and the API endpoints are thin layers over it.
 """
 
+import filecmp
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,9 @@ from studio.worker import Worker
 
 SEED_LIMIT = 2**31
 MEDIA_TITLES = {"image": "picture", "last_image": "last picture", "video": "film", "audio": "voice", "prompt": "prompt"}
+KEPT_BY_A_STRETCH = {"task": "task", "model": "model"} | {
+    name: title for name, title in MEDIA_TITLES.items() if name != "prompt"
+}
 OUT_NAME = "video.mp4"
 
 
@@ -153,6 +157,22 @@ class Studio:
         changes = {"redo_latents": latents, "redo_span_s": (start_s, min(stop_s, length_s)), "seed": new_seed()}
         return self.queue(owner, made.model_copy(update=changes), once=once)
 
+    def stretch_of(self, owner: str, job_id: str, values: dict[str, Any]) -> dict[str, Any]:
+        """The request fields by which `values` make the stretch anew that the job made.
+
+        Raises UserError for `stretch` where its latents are gone, or the values are of another clip.
+        """
+        job = self.store.find(job_id, owner)
+        kept = self.store.request_of(job) if job else None
+        if kept is None or kept.redo_latents is None or not kept.redo_latents.is_file():
+            raise UserError("The video of this stretch was deleted; make the whole video.", "stretch")
+        for name, title in KEPT_BY_A_STRETCH.items():
+            before, now = getattr(kept, name), values.get(name)
+            if not (_same_file(before, now) if isinstance(before, Path) else before == (now or None)):
+                message = f"A stretch is made anew with the {title} of its video; take that again, or make the whole."
+                raise UserError(message, "stretch")
+        return {"redo_latents": kept.redo_latents, "redo_span_s": kept.redo_span_s}
+
     def tune(self, owner: str, job_id: str | None, live: LiveSettings) -> bool:
         """Let a running job use `live` from its next denoising step on. False where it does not run."""
         job = self.store.find(job_id, owner) if job_id else None
@@ -203,6 +223,10 @@ class Studio:
             return view(path)
         except UserError as error:
             raise type(error)(error.message, name) from error
+
+
+def _same_file(kept: Path, now: str | Path | None) -> bool:
+    return now is not None and Path(now).is_file() and filecmp.cmp(kept, now, shallow=False)
 
 
 def with_steps(request: GenerationRequest, record: GenerationRecord) -> GenerationRequest:

@@ -14,7 +14,7 @@ from studio import views
 from studio.examples import Examples
 from studio.fields import SettingsForm, draw_settings
 from studio.service import SEED_LIMIT, Studio
-from studio.tabs.events import Updates
+from studio.tabs.events import QUIET, Updates, no_error
 from studio.tabs.face_boxes import box_text
 from studio.tabs.live_panel import LivePanel, is_live
 from studio.tabs.media import FilmCard, PictureCard, VoiceCard
@@ -58,6 +58,7 @@ class RequestForm:
                 self._draw_seed()
                 rest = draw_settings(variant, of=lambda field: not is_live(field))
             self.live = LivePanel(variant)
+        self._draw_stretch()
         self.form: SettingsForm = rest | self.live.form
         self.replay = gr.JSON(visible=False)
         self.replay_note = views.drawn(visible=False, elem_id="replay-note")
@@ -69,6 +70,7 @@ class RequestForm:
             "seed": self.seed_error,
             "model": self.model_error,
             "task": self.model_error,
+            "stretch": self.stretch_error,
             **self.form.errors,
         }
 
@@ -101,6 +103,16 @@ class RequestForm:
             )
         self.seed_error = views.field_error("seed")
 
+    def _draw_stretch(self) -> None:
+        self.stretch = gr.Textbox(visible=False)
+        """The job whose stretch Generate makes anew once more, or nothing."""
+        with gr.Row(visible=False, elem_classes="em-line", elem_id="stretch") as self.stretch_row:
+            self.stretch_note = gr.HTML(apply_default_css=False)
+            whole = gr.Button(label("Make the whole video"), size="sm", scale=0, elem_id="whole-video")
+        self.stretch_error = views.field_error("stretch")
+        updates = self.hide_stretch() | {self.stretch_error: no_error()}
+        whole.click(lambda: updates, None, list(updates), **QUIET)
+
     def _cards(self) -> tuple[PictureCard | FilmCard | VoiceCard, ...]:
         return self.video, self.image, self.last_image, self.audio
 
@@ -110,7 +122,8 @@ class RequestForm:
         media = {card.field: card.file for card in self._cards()}
         of_image, of_film = self.image.faces.boxes, self.video.faces.boxes
         boxes = {"face_box": of_image["face"], "lip_box": of_image["lips"], FILM_LIPS: of_film["lips"]}
-        words = {"prompt": self.prompt, "seed": self.seed, "model": self.model, "settings_by_step": self.replay}
+        words = {"prompt": self.prompt, "seed": self.seed, "model": self.model}
+        words |= {"settings_by_step": self.replay, "stretch": self.stretch}
         return {**media, **boxes, **words, **self.form.parameters}
 
     @property
@@ -118,6 +131,7 @@ class RequestForm:
         """Every component that `fill`, `show_task` and `show_model` change."""
         cards = [card.card for card in self._cards()]
         noted = [self.task_note, self.replay_note, self.random_seed, self.live.curves, self.image.faces.kind]
+        noted += [self.stretch_row, self.stretch_note]
         parts = [*self.parameters.values(), *self.form.columns.values(), *cards, *noted, *self.speakers.outputs]
         return list(dict.fromkeys(parts))
 
@@ -166,15 +180,30 @@ class RequestForm:
             updates[of_image["lips"]] = gr.Textbox(value=lips, visible=request.task == "lip-sync")
             updates[self.video.faces.boxes["lips"]] = lips
         steps = [live.model_dump(mode="json") for live in request.settings_by_step]
-        note = f"<p class='em-notice'>{tr('Replays the settings of every step as they were changed while it ran.')}</p>"
+        notes = [tr("Replays the settings of every step as they were changed while it ran.")] if steps else []
+        if request.redo_span_s and not with_media:
+            notes.append(
+                tr("A stretch of this video was made anew; from its file alone, all of it is made.")
+            )
         return updates | {
             self.prompt: request.prompt,
             self.seed: request.seed,
             self.model: gr.Dropdown(choices=models, value=model),
             self.replay: steps or None,
-            self.replay_note: gr.update(value=note if steps else "", visible=bool(steps)),
+            self.replay_note: gr.update(value="".join(map(views.notice, notes)), visible=bool(notes)),
             self.live.curves: self.live.value(request.settings),
+            **self.hide_stretch(),
         }
+
+    def show_stretch(self, job_id: str, span_s: tuple[float, float]) -> Updates:
+        """Generate makes the stretch of that job anew once more."""
+        start_s, stop_s = (f"{moment_s:.2f}" for moment_s in span_s)
+        words = tr("Makes {start}–{stop} s of this video anew; the rest of it stays.", start=start_s, stop=stop_s)
+        return {self.stretch: job_id, self.stretch_row: gr.Row(visible=True), self.stretch_note: views.notice(words)}
+
+    def hide_stretch(self) -> Updates:
+        """Generate makes whole videos."""
+        return {self.stretch: "", self.stretch_row: gr.Row(visible=False), self.stretch_note: ""}
 
 
 def _task_note(task: Task, variant: Variant) -> Updates:

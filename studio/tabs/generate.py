@@ -40,7 +40,7 @@ BATCH_HINT = (
     "ours anywhere on the page to have its settings back."
 )
 BESIDE_MEDIA = frozenset(
-    {"image", "last_image", "video", "audio", "prompt", "model", "task", "face_box", "lip_box", "batch"}
+    {"image", "last_image", "video", "audio", "prompt", "model", "task", "face_box", "lip_box", "batch", "stretch"}
 )
 """Errors of these fields can be seen without opening the settings."""
 
@@ -195,7 +195,10 @@ class Workspace:
 
     def _reused(self, job: Job, *, edit: bool) -> Updates:
         note = f"<p class='em-notice'>{tr('You are changing a waiting job: Generate puts it back in its place.')}</p>"
-        updates = self._restore(job) if not edit else self._filled(self.studio.store.request_of(job), job.owner)
+        kept = self.studio.store.request_of(job)
+        updates = self._filled(kept, job.owner) if edit else self._restore(job)
+        if kept.redo_span_s:
+            updates |= self.form.show_stretch(job.id, kept.redo_span_s)
         return updates | {
             self.editing: job.id if edit else "",
             self.editing_note: gr.update(value=note, visible=edit),
@@ -211,7 +214,10 @@ class Workspace:
         updates: Updates = {self.form.seed: given["seed"]}
         once = request.headers.get(ONCE_HEADER)
         try:
-            asked = self.studio.check(self.form.request_values(task, given), self.form.settings_values(given))
+            values = self.form.request_values(task, given)
+            if given["stretch"]:
+                values |= self.studio.stretch_of(owner, given["stretch"], values)
+            asked = self.studio.check(values, self.form.settings_values(given))
             seeds = [asked.seed, *(new_seed() for _ in range(int(count or 1) - 1))]
             job = self.studio.queue(owner, asked, instead_of=editing or None, once=once)
             self.studio.repeat(owner, asked, seeds[1:], once=once)

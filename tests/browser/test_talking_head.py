@@ -99,6 +99,20 @@ def test_a_stretch_is_made_anew_beside_its_video(server: Server, visitor: Visito
     expect(page.locator(".em-facts")).to_contain_text("0.20–0.60 s made anew")
     assert video_state(page)["duration"] == pytest.approx(1.0, abs=0.1)
 
+    page.click("#result-reuse")
+    expect(page.locator("#stretch")).to_contain_text("Makes 0.20–0.60 s of this video anew")
+    page.click(GENERATE)
+    page.wait_for_selector(".em-progress")
+    expect(page.locator(".em-facts")).to_contain_text("0.20–0.60 s made anew")
+    again, redone, _ = server.jobs(owner_of(page))
+    names = ("redo_span_s", "seed", "settings", "redo_latents")
+    assert [again.request[name] for name in names] == [redone.request[name] for name in names]
+    page.click("#whole-video")
+    expect(page.locator("#stretch")).to_have_count(0)
+    page.click(GENERATE)
+    page.wait_for_selector(".em-progress")
+    assert server.jobs(owner_of(page))[0].request["redo_span_s"] is None
+
 
 def test_one_visitor_does_not_see_anothers_job(server: Server, visitor: Visitor):
     mine, theirs = visitor(server.address), visitor(server.address)

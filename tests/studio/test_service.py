@@ -95,6 +95,22 @@ def test_a_stretch_of_a_video_is_made_anew_from_its_latents(studio: Studio, good
     assert made.redo_latents.parent == studio.store.folder_of(again.id) and made.redo_latents.is_file()
     assert (made.settings, made.prompt, made.task) == (asked.settings, asked.prompt, asked.task)
     assert made.image.name == asked.image.name and made.out.stem.rpartition("-")[0] == asked.out.stem.rpartition("-")[0]
+
+    values = {name: getattr(made, name) for name in ("task", "model", "image", "audio")}
+    same = studio.check(values | studio.stretch_of("me", again.id, values))
+    assert (same.redo_latents, same.redo_span_s) == (made.redo_latents, made.redo_span_s)
+    studio.stretch_of("me", again.id, values | {"image": good["image"]})  # another copy of the same picture
+    for whose, of, changes, words in (
+        ("me", again, {"image": good["audio"]}, "with the picture of its video"),
+        ("me", again, {"video": good["image"]}, "with the film of its video"),
+        ("me", again, {"model": "flash"}, "with the model of its video"),
+        ("you", again, {}, "was deleted"),
+        ("me", job, {}, "was deleted"),
+    ):
+        with pytest.raises(UserError, match=words) as caught:
+            studio.stretch_of(whose, of.id, values | changes)
+        assert caught.value.field == "stretch"
+
     studio.store.delete(job.id, "me")
     assert studio.store.latents_of(job) is None and studio.store.latents_of(again) is not None
     once = {studio.redo("me", again.id, (0.0, 0.2), once="click").id for _ in range(2)}
