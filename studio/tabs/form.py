@@ -39,12 +39,9 @@ class RequestForm:
         self._studio = studio
         variant = studio.variant
         with gr.Column(elem_classes="em-card em-model"):
-            with gr.Row():
-                self.model = gr.Dropdown(
-                    models_of(studio, None), value=studio.model, label=label("Model"), elem_id="model", scale=2
-                )
-                self.task_note = views.drawn(visible=False, elem_id="task-note")
-                self.model_error = views.field_error("model")
+            self.model = gr.Dropdown(models_of(studio, None), value=studio.model, label=label("Model"), elem_id="model")
+            self.task_note = views.drawn(visible=False, elem_id="task-note")
+            self.model_error = views.field_error("model")
             self.speakers = SpeakerPanel(studio, self.model)
         self.video = FilmCard(studio, "video", "Film", "whose lips will move to the voice")
         faces = examples.portraits
@@ -182,9 +179,7 @@ class RequestForm:
         steps = [live.model_dump(mode="json") for live in request.settings_by_step]
         notes = [tr("Replays the settings of every step as they were changed while it ran.")] if steps else []
         if request.redo_span_s and not with_media:
-            notes.append(
-                tr("A stretch of this video was made anew; from its file alone, all of it is made.")
-            )
+            notes.append(tr("A stretch of this video was made anew; from its file alone, all of it is made."))
         return updates | {
             self.prompt: request.prompt,
             self.seed: request.seed,

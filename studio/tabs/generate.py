@@ -66,7 +66,10 @@ class Workspace:
         self.editing_note = views.drawn(visible=False, elem_id="editing-note")
         self.button = gr.Button(label("Generate"), variant="primary", size="lg", elem_id="generate-button")
         self.form_error = views.field_error("form")
-        with gr.Accordion(label("Batch and restore"), open=False, elem_id="batch"):
+        with (
+            gr.Column(elem_classes="em-card"),
+            gr.Accordion(label("Batch and restore"), open=False, elem_id="batch"),
+        ):
             views.said(lambda: f"<p class='em-caption'>{tr(BATCH_HINT)}</p>")
             with gr.Row(elem_classes="em-line"):
                 self.folder = gr.UploadButton(

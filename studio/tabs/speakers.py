@@ -32,7 +32,12 @@ class SpeakerPanel:
         with gr.Accordion(label("Your own speaker"), open=False, visible=offered, elem_id="speakers"):
             views.said(_hint)
             video = gr.File(
-                label=label("A video of them talking"), file_types=["video"], height=120, elem_id="speaker-video"
+                label=label("A video of them talking"),
+                show_label=False,
+                file_types=["video"],
+                height=130,
+                elem_id="speaker-video",
+                elem_classes="em-drop",
             )
             with gr.Row(elem_classes="em-line"):
                 name = gr.Textbox(label=label("Name"), max_lines=1, min_width=130, elem_id="speaker-name")

@@ -192,6 +192,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(server: Server, vis
     start_from_example(page)
     video_state(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    expect(page.get_by_role("button", name="Use via API or MCP")).to_be_visible()
 
 
 def test_a_lost_connection_is_waited_out(server: Server, visitor: Visitor):
