@@ -58,7 +58,7 @@ def prove(folder: Path) -> Iterator[tuple[str, str, bool]]:
         Trial(NANO.folder, folder, Path("data/speech"), folder / "features.npy", nano_closures(), forgetting())
     )
     ratio, upper = found["cycles"]["ratio"], found["cycles"]["ratio_95"][1]
-    lip = {name: f"{value:.3f}" for name, value in found["lip_r"].items()}
+    lip = ", ".join(f"{name} {value:.3f}" for name, value in found["lip_r"].items())
     same_lips = abs(found["lip_r"]["cycles"] - found["lip_r"]["start"]) <= 0.02
     base, (low, high) = found["rate"]["start"], found["control"]["ratio_95"]
     yield (
