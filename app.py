@@ -334,7 +334,7 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
     if around.labels_dataset and around.token:
         from studio.label_backup import begin_backup
 
-        begin_backup(review.store.database, folder / "label-events", around.labels_dataset, around.token)
+        begin_backup(review.store, review.clips, folder / "label-events", around.labels_dataset, around.token)
     page.block_thread()
 
 

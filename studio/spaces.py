@@ -1,7 +1,7 @@
 """What is different on Hugging Face Spaces: where to listen, how much a visitor may ask for, how long anything is kept.
 
-Knows nothing about the page. A Space's disk is gone after a restart, so label events are copied to a dataset
-(`studio.label_backup`) where a token is set.
+Knows nothing about the page. A Space's disk is gone after a restart, so label events are copied to a dataset, and
+brought back from it (`studio.label_backup`), where a token is set.
 """
 
 import os

@@ -33,7 +33,10 @@ def build_dataset(
     folder: Path, store: ReviewStore, clips: ClipFolder, batch_id: int | None = None, issue: str | None = None
 ) -> int:
     """Write the dataset into `folder`. Returns how many labels it holds; raises UserError for none."""
-    records = list(negatives(store, clips, batch_id, issue))
+    # Labels that a Space brought back after a restart are of clips that it no longer has.
+    records = [
+        record for record in negatives(store, clips, batch_id, issue) if clips.video_of(record.clip_id).is_file()
+    ]
     if not records:
         raise UserError("There are no labels to push; label some clips first.", "push")
     lines = [_within(folder, clips, record).model_dump_json() for record in records]

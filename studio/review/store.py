@@ -201,7 +201,7 @@ class ReviewStore:
         data = data_of(press, _answer(row), self.issues, pair=pair, swapped=swapped)
         top = _top(session, annotator, batch.id)
         _write(session, annotator, item, press, data, previous=top.number if top else None)
-        after = self._settle(session, annotator, batch, item, row)
+        after = self.settle(session, annotator, batch, item, row, at_s=time.time())
         if after.finished:
             let_go(session, annotator, item, skipped=press.kind == "skip")
 
@@ -212,15 +212,17 @@ class ReviewStore:
         item = session.get_one(ItemRow, top.item_id)
         row = session.get(AnswerRow, (item.id, annotator))
         _write(session, annotator, item, press, {}, previous=top.previous, undoes=top.number)
-        self._settle(session, annotator, batch, item, row)
+        self.settle(session, annotator, batch, item, row, at_s=time.time())
         again(session, annotator, item)
 
-    def _settle(self, session: Session, annotator: str, batch: Batch, item: ItemRow, row: AnswerRow | None) -> Answer:
-        """Bring the answer in `row`, and what its item holds of all answers, up to date."""
+    def settle(
+        self, session: Session, annotator: str, batch: Batch, item: ItemRow, row: AnswerRow | None, *, at_s: float
+    ) -> Answer:
+        """Bring the answer in `row`, and what its item holds of all answers, up to date with events until `at_s`."""
         before, after = _answer(row), _fold(session, annotator, item.id)
         row = row or AnswerRow(item_id=item.id, annotator=annotator, batch_id=batch.id)
         row.verdict, row.marks, row.note = after.verdict, after.marks, after.note
-        row.issues, row.answered_s = after.issues, time.time()
+        row.issues, row.answered_s = after.issues, at_s
         session.add(row)
         session.flush()
         if after.counts != before.counts:

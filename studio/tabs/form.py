@@ -119,9 +119,8 @@ class RequestForm:
         media = {card.field: card.file for card in self._cards()}
         of_image, of_film = self.image.faces.boxes, self.video.faces.boxes
         boxes = {"face_box": of_image["face"], "lip_box": of_image["lips"], FILM_LIPS: of_film["lips"]}
-        words = {"prompt": self.prompt, "seed": self.seed, "model": self.model}
-        words |= {"settings_by_step": self.replay, "stretch": self.stretch}
-        return {**media, **boxes, **words, **self.form.parameters}
+        words = {"prompt": self.prompt, "seed": self.seed, "model": self.model, "settings_by_step": self.replay}
+        return {**media, **boxes, **words, "stretch": self.stretch, **self.form.parameters}
 
     @property
     def outputs(self) -> list[gr.blocks.Block]:
