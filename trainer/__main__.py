@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from engine.errors import UserError
+from trainer.prepare.files import NO_ROOM
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,16 @@ def main(argv: list[str]) -> int:
         return run(arguments)
     except UserError as error:
         print(f"error: {error.message}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = f" for {error.filename}" if error.filename else ""
+        print(
+            f"error: There is no room{where} ({error.strerror}): free some space, then run the same command again; "
+            "what was saved before is whole.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)

@@ -17,8 +17,16 @@ def positive_int(text: str) -> int:
 
 
 def whole_number(text: str) -> int:
-    """A whole number from 0 up: also a seed, which every generator of random numbers takes."""
+    """A whole number from 0 up."""
     return _whole(text, 0)
+
+
+def seed(text: str) -> int:
+    """A whole number that every generator of random numbers takes, also with a step's number beside it."""
+    number = _whole(text, 0)
+    if number >= 2**31:
+        raise argparse.ArgumentTypeError(f"must be below 2147483648; got {text!r}")
+    return number
 
 
 def positive_float(text: str) -> float:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from trainer.arguments import positive_float, positive_int, whole_number
+from trainer.arguments import positive_float, positive_int, seed
 from trainer.audio_encoder import pretrain
 
 
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", type=Path, help="an audio_encoder.safetensors to go on from; default: from nothing")
     parser.add_argument("--steps", type=positive_int, default=1500, help="default: 1500")
     parser.add_argument("--batch", type=positive_int, default=32, help="clips of 4 s in a step; default: 32")
-    parser.add_argument("--seed", type=whole_number, default=0, help="default: 0")
+    parser.add_argument("--seed", type=seed, default=0, help="default: 0")
     parser.add_argument(
         "--closure-weight",
         type=positive_float,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.variants import find_variant
-from trainer.arguments import forget_budget, positive_float, positive_int, whole_number, writable_folder
+from trainer.arguments import forget_budget, positive_float, positive_int, seed, writable_folder
 from trainer.cycle import Cycles, Waiting, finished, run_cycles
 from trainer.recipes import RECIPES, NDPORecipe
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=default.learning_rate_share,
         help=f"of the recipe's learning rate, 0.1 to 0.3 is usual; default: {default.learning_rate_share}",
     )
-    parser.add_argument("--seed", type=whole_number, default=default.seed)
+    parser.add_argument("--seed", type=seed, default=default.seed)
 
 
 def run(args: argparse.Namespace) -> int:

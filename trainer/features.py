@@ -1,11 +1,14 @@
 """Audio features of a whole speech corpus, computed once: the encoder is frozen while the transformer is trained."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from engine.errors import UserError
 from engine.model.nano_encoders import NanoAudioEncoder, level
+from trainer.checkpoint import room_on_disk
 from trainer.speech.augment import augment
 from trainer.speech.corpus import Corpus
 
@@ -17,20 +20,45 @@ _BATCH = 8
 def corpus_features(encoder: NanoAudioEncoder, corpus: Corpus, out: Path, versions: int, seed: int) -> np.ndarray:
     """Features float16 [versions, frames, channels], memory-mapped from `out`, made if they are not there.
 
-    Version 0 is the clean corpus; every other is augmented differently, anew in each chunk of 16 s.
+    Version 0 is the clean corpus; every other is augmented differently, anew in each chunk of 16 s. Raises UserError
+    where `out` is damaged or of another corpus, and where the disk is full.
     """
     frames = len(corpus.curves)
+    shape = (versions, frames, encoder.norm.normalized_shape[0])
     if not out.exists():
         partial = out.with_suffix(".partial.npy")
-        shape = (versions, frames, encoder.norm.normalized_shape[0])
-        features = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+        with room_on_disk(out):
+            _reserve(partial, shape)
+        features = np.lib.format.open_memmap(partial, mode="r+")
         for version in range(versions):
             noise = torch.Generator().manual_seed(seed * 1000 + version)
             for start in range(0, frames, _CHUNK_FRAMES * _BATCH):
                 _fill(encoder, corpus, features[version], start, noise if version else None)
         features.flush()
         partial.rename(out)
-    return np.load(out, mmap_mode="r")
+    try:
+        made: np.ndarray = np.load(out, mmap_mode="r")
+    except (ValueError, EOFError, OSError):
+        made = np.empty(0)
+    if made.shape != shape or made.dtype != np.float16:
+        raise UserError(
+            f"The audio features in {out} are damaged or another corpus's: {list(made.shape)} where this one's are "
+            f"{list(shape)}. Delete the file, or name another with --features.",
+            "features",
+        )
+    return made
+
+
+def _reserve(path: Path, shape: tuple[int, int, int]) -> None:
+    """Room for the array in `path`: what is written to a map of a file for which there is none kills the program."""
+    try:
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.records import NegativeRecord
 from engine.variants import find_variant
-from trainer.arguments import forget_budget, positive_float, positive_int, whole_number
+from trainer.arguments import forget_budget, positive_float, positive_int, seed
 from trainer.labels import nano_negatives, read_labels
 from trainer.ndpo import REFERENCES, Block, train
 from trainer.ndpo_loss import LOSSES
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lora", type=positive_int, default=None, metavar="RANK", help="default: all weights")
     parser.add_argument("--report", choices=REPORTS, default=None, help="a tracker to tell besides loss.jsonl")
     parser.add_argument("--any-checkpoint", action="store_true", help="take clips that another checkpoint made, too")
-    parser.add_argument("--seed", type=whole_number, default=default.seed)
+    parser.add_argument("--seed", type=seed, default=default.seed)
     released = parser.add_argument_group("for the released models, whose real clips are prepared ones")
     released.add_argument("--data", type=Path, default=None, help="what python -m trainer prepare made")
     released.add_argument("--validation-data", type=Path, default=None, help="the same of videos never trained on")

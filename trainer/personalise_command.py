@@ -6,7 +6,7 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.variants import find_variant
-from trainer.arguments import positive_int, whole_number
+from trainer.arguments import positive_int, seed
 from trainer.personalise import personalise, read_talk
 
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run", dest="folder", type=Path, default=None, help="default: runs/NAME; resumed if it exists"
     )
     parser.add_argument("--steps", type=positive_int, default=300, help="default: 300")
-    parser.add_argument("--seed", type=whole_number, default=0)
+    parser.add_argument("--seed", type=seed, default=0)
 
 
 def run(args: argparse.Namespace) -> int:

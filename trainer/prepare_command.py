@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from engine.errors import UserError
-from trainer.arguments import positive_int
+from trainer.arguments import positive_float, positive_int
 from trainer.prepare.pipeline import Preparation, prepare
 from trainer.prepare.settings import PrepareSettings
 from trainer.prepare.sources import ListKind
@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=positive_int, default=2, help="processes that check; default: 2")
     parser.add_argument("--encoders", type=positive_int, default=1, help="processes that make features; default: 1")
     parser.add_argument("--ray", nargs="?", const="", metavar="ADDRESS", help="work on a Ray cluster, or on a new one")
-    parser.add_argument("--gpus", type=float, default=0.0, help="with --ray: share of a GPU that an encoder takes")
+    share = "with --ray: share of a GPU that an encoder takes; default: none"
+    parser.add_argument("--gpus", type=positive_float, default=0.0, help=share)
     for name, field in PrepareSettings.model_fields.items():
         flag = f"--{name.replace('_', '-')}"
         if field.annotation is bool:
@@ -39,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in PrepareSettings.model_fields if getattr(args, name) is not None}
     if "luma" in given:
         given["luma"] = given["luma"].split(",")
+        if len(given["luma"]) != 2:
+            raise UserError(f"--luma takes two numbers, like 25,230, got {args.luma!r}.", "luma")
     try:
         settings = PrepareSettings.model_validate(given)
     except ValidationError as error:

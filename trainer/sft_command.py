@@ -6,8 +6,8 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.model.nano import NanoModel
-from engine.variants import find_variant
-from trainer.arguments import positive_int, whole_number
+from engine.variants import NANO_FOLDER, find_variant
+from trainer.arguments import positive_int, seed, whole_number
 from trainer.processes import REPORTS
 from trainer.recipes import RECIPES, released_soup
 from trainer.sft import train
@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--run", dest="folder", type=Path, default=None, help="default: runs/RECIPE; resumed if it exists"
     )
     parser.add_argument(
-        "--start", type=Path, default=None, help="the model that a recipe which is trained on begins with"
+        "--start", default=None, help="the model that a recipe which is trained on begins with: nano or a folder"
     )
-    parser.add_argument("--seed", type=whole_number, default=None, help="instead of the recipe's")
+    parser.add_argument("--seed", type=seed, default=None, help="instead of the recipe's")
     parser.add_argument("--report", choices=REPORTS, default=None, help="a tracker to tell besides loss.jsonl")
     parser.add_argument("--validate-every", type=positive_int, default=None, metavar="STEPS", help=VALIDATED)
     parser.add_argument("--validation-clips", type=whole_number, default=2, help="made each time; default: 2")
@@ -47,12 +47,14 @@ def run(args: argparse.Namespace) -> int:
         return _released(args)
     if not args.audio_encoder.is_file():
         raise UserError(
-            f"No audio encoder at {args.audio_encoder}: make it with python -m trainer audio-encoder.", None
+            f"No audio encoder at {args.audio_encoder}: make it with python -m trainer audio-encoder, or name a "
+            f"model's own with --audio-encoder, like {NANO_FOLDER / 'audio_encoder.safetensors'}.",
+            "audio_encoder",
         )
     recipe = RECIPES[args.recipe]()
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
-    start = NanoModel.load(args.start) if args.start else None
+    start = _nano(args.start, recipe.name) if args.start else None
     print(
         train(
             recipe,
@@ -67,13 +69,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _nano(name: str, recipe: str) -> NanoModel:
+    variant = find_variant(name)
+    if not variant.is_nano:
+        raise UserError(f"{recipe} trains a nano, {name} is a released model: take {RELEASED}.", "start")
+    return NanoModel.load(variant.folder)
+
+
 def _released(args: argparse.Namespace) -> int:
     from trainer.released_sft import ReleasedTraining, train_released
     from trainer.released_validation import ReleasedValidating
 
     if args.data is None or args.start is None:
         raise UserError(f"{RELEASED} needs --start, preview, flash or a folder, and --data, what prepare made.", "data")
-    variant = find_variant(str(args.start))
+    variant = find_variant(args.start)
     if variant.is_nano:
         raise UserError(f"{RELEASED} trains a released model, {args.start} is a nano: take another recipe.", "start")
     recipe = released_soup()

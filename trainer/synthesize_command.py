@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from engine.errors import UserError
-from trainer.arguments import positive_int, whole_number, writable_folder
+from trainer.arguments import positive_int, seed, writable_folder
 from trainer.speech.corpus import synthesize
 
 PROGRAMS = ("espeak-ng", "flite", "festival")
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `synthesize`."""
     parser.add_argument("folder", type=Path, nargs="?", default=Path("data/speech"), help="default: data/speech")
     parser.add_argument("--hours", type=float, default=10.0, help="hours of training speech; default: 10")
-    parser.add_argument("--seed", type=whole_number, default=0, help="default: 0")
+    parser.add_argument("--seed", type=seed, default=0, help="default: 0")
     parser.add_argument("--workers", type=positive_int, default=2, help="processes; default: 2")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainer.checkpoint import load_state, save_folder, save_state, trim_log
+from trainer.checkpoint import load_state, room_on_disk, save_folder, save_state, trim_log
 from trainer.ema import EMA
 from trainer.processes import Processes, like, whole
 
@@ -69,7 +69,8 @@ class Training:
         row = row | {"seconds": round(time.monotonic() - self._started_s, 1)}
         if self._log is not None:
             rounded = {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
-            self._log.write(json.dumps(rounded) + "\n")
+            with room_on_disk(self.run / "loss.jsonl"):
+                self._log.write(json.dumps(rounded) + "\n")
         self.processes.report({name: value for name, value in row.items() if isinstance(value, float)}, row["step"])
 
     def resume(self) -> tuple[int, dict[str, Any]] | None:

@@ -1,26 +1,66 @@
 """What lies on disk is whole: after a kill, on a full disk, beside a log that was cut short."""
 
-import errno
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from engine.errors import UserError
-from trainer.checkpoint import claim, load_state, read_rows, save_folder, save_state, trim_log
+from trainer.checkpoint import claim, load_state, read_rows, save_folder, save_state, save_text, trim_log
 
 
-def test_a_full_disk_leaves_the_state_before_and_says_so(tmp_path, monkeypatch):
+@contextmanager
+def room_for(most_bytes: int) -> Iterator[None]:
+    """No file may grow beyond this."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+BIG = torch.zeros(200_000)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda run: save_state(run / "checkpoint.pt", {"step": 2, "model": BIG}),
+        lambda run: save_folder(run / "model", lambda into: save_file({"big": BIG}, into / "weights")),
+        lambda run: save_folder(run / "model", lambda into: (into / "weights").write_bytes(bytes(800_000))),
+        lambda run: save_text(run / "made_of.json", " " * 800_000),
+    ],
+)
+@pytest.mark.parametrize("most_bytes", [100, 5_000, 400_000])
+def test_a_full_disk_leaves_what_was_saved_before_and_names_it(write, most_bytes, tmp_path):
+    save_state(tmp_path / "checkpoint.pt", {"step": 1})
+    save_folder(tmp_path / "model", lambda into: (into / "weights").write_text("one"))
+    save_text(tmp_path / "made_of.json", "{}")
+    with (
+        room_for(most_bytes),
+        pytest.raises(UserError, match=rf"disk is full.*last good model is {tmp_path / 'model'}"),
+    ):
+        write(tmp_path)
+    assert load_state(tmp_path / "checkpoint.pt") == {"step": 1}
+    assert (tmp_path / "model" / "weights").read_text() == "one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "made_of.json", "model"]
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 10, 600])
+def test_a_state_that_is_damaged_is_said_and_the_model_that_is_left_is_named(kept_bytes, tmp_path):
     path = tmp_path / "checkpoint.pt"
     save_state(path, {"step": 1})
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(UserError, match="disk is full"):
-        save_state(path, {"step": 2})
-    assert load_state(path) == {"step": 1}
+    path.write_bytes(path.read_bytes()[:kept_bytes])
+    with pytest.raises(UserError, match=r"checkpoint.pt is damaged.*No model was saved yet"):
+        load_state(path)
+    save_folder(tmp_path / "model", lambda into: None)
+    with pytest.raises(UserError, match=rf"last good model is {tmp_path / 'model'}"):
+        load_state(path)
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -53,3 +93,6 @@ def test_a_run_is_claimed_by_what_it_is_made_of(tmp_path):
     claim(tmp_path, {"recipe": 1, "seed": 2})
     with pytest.raises(UserError, match="another seed"):
         claim(tmp_path, {"recipe": 1, "seed": 3})
+    (tmp_path / "made_of.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        claim(tmp_path, {"recipe": 1, "seed": 2})

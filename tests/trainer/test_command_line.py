@@ -1,11 +1,12 @@
 """The trainer's command line says what was wrong in one line, exits with 2, and does so before the work."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
-from trainer.__main__ import COMMANDS, main
+from trainer.__main__ import COMMANDS, Command, main
 
 LONG = "a" * 300
 
@@ -51,7 +52,9 @@ BAD_INPUT = [
     ("sft --seed -1", "0 or more"),
     ("sft --audio-encoder NOWHERE", "audio-encoder"),
     ("sft --recipe nano-soup --audio-encoder FILE --run OUT", "--start"),
-    ("sft --start NOWHERE --audio-encoder FILE", "not whole"),
+    ("sft --start NOWHERE --audio-encoder FILE", "Unknown model"),
+    ("sft --start flash --audio-encoder FILE", "released-soup"),
+    ("sft --seed 2147483648", "below 2147483648"),
     ("sft --corpus NOWHERE --audio-encoder FILE --run OUT", "synthesize"),
     ("sft --corpus DAMAGED --audio-encoder FILE --run OUT", "synthesize"),
     ("sft --corpus CORPUS --audio-encoder FILE --run OUT", "not an audio encoder"),
@@ -87,7 +90,27 @@ def test_bad_input_is_one_clear_line_and_exit_2(
     assert not Path(places["OUT"]).exists()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def add_arguments(parser) -> None:
+    """Of a command that only writes."""
+    parser.add_argument("out", type=Path)
+
+
+def run(args) -> int:
+    args.out.write_text("x" * 100_000)
+    return 0
+
+
+def test_a_disk_that_is_full_is_one_clear_line_wherever_it_is_met(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "writing_command", sys.modules[__name__])
+    monkeypatch.setitem(COMMANDS, "write", Command("writing_command", "write"))
+    assert main(["write", "/dev/full"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and "There is no room" in lines[0] and "No space left" in lines[0]
+    with pytest.raises(FileNotFoundError):
+        main(["write", str(tmp_path / "nowhere" / "out")])
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture):
     with pytest.raises(SystemExit) as leaving:
         main([command, "--help"])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from engine.errors import UserError
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What an OSError says where a disk is full, or a file as large as it may be."""
 
 
 class DiskFull(UserError):
@@ -44,7 +45,7 @@ def room(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _NO_ROOM:
+        if error.errno not in NO_ROOM:
             raise
         raise DiskFull(
             f"There is no room for {path} ({error.strerror}): free some space, then run the same command again; it "

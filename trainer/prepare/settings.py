@@ -7,7 +7,7 @@ to be looked at again on the user's own: the yield report says what each of them
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from engine.sampling.tasks import next_valid_length
 
@@ -15,7 +15,7 @@ from engine.sampling.tasks import next_valid_length
 class PrepareSettings(BaseModel):
     """Every field is a flag of `python -m trainer prepare`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field(default="nano", description="whose features are made: nano, preview, flash or a folder")
     features: bool = Field(
@@ -23,7 +23,7 @@ class PrepareSettings(BaseModel):
     )
     size_px: int = Field(default=512, ge=64, le=1024, description="pixel models: side of the square of a clip's area")
     clip_frames: int = Field(default=113, ge=5, le=1501, description="frames of a clip at 25 per second, 4n + 1")
-    min_frames: int = Field(default=81, ge=5, description="shorter rests are rejected")
+    min_frames: int = Field(default=81, ge=5, validate_default=True, description="shorter rests are rejected")
     cuts: Literal["split", "drop"] = Field(
         default="split", description="clips end at a cut, or a video with a cut is rejected"
     )
@@ -57,3 +57,19 @@ class PrepareSettings(BaseModel):
         if next_valid_length(frames) != frames:
             raise ValueError(f"must be 4n + 1, so that frames fold into latents; try {next_valid_length(frames)}")
         return frames
+
+    @field_validator("min_frames")
+    @classmethod
+    def _leaves_whole_clips(cls, frames: int, info: ValidationInfo) -> int:
+        most = info.data.get("clip_frames", frames)
+        if frames > most:
+            raise ValueError(f"must be at most {most}, a clip's frames, or every clip is rejected")
+        return frames
+
+    @field_validator("luma")
+    @classmethod
+    def _rises(cls, luma: tuple[float, float]) -> tuple[float, float]:
+        darkest, brightest = luma
+        if not 0 <= darkest < brightest <= 255:
+            raise ValueError("must be the darkest and the brightest mean, within 0 to 255, like 25,230")
+        return luma

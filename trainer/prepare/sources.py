@@ -63,9 +63,15 @@ def read_list(kind: ListKind, path: Path | None, videos: list[Row]) -> tuple[lis
     """
     if kind == "folder":
         return videos, []
-    if path is None or not path.exists():
+    if path is None:
+        raise UserError(f"The kind {kind} needs a list: name it with --list.", "list")
+    if not path.exists():
         raise UserError(f"The list {path} does not exist; give the {kind} list with --list.", "list")
-    listed = _hdtf(path) if kind == "hdtf" else _echomimicv2(path)
+    try:
+        listed = _hdtf(path) if kind == "hdtf" else _echomimicv2(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UserError(f"The list {path} cannot be read ({reason}); give {kind}'s list with --list.", "list") from None
     by_stem = {Path(row["id"]).stem: row for row in videos}
     rows = []
     for stem, index, fields in listed:
@@ -140,7 +146,7 @@ def read_captions(path: Path | None) -> dict[str, str]:
             lines = [json.loads(line) for line in text.splitlines() if line.strip()]
             return {str(line["video"]): str(line["caption"]) for line in lines}
         return {str(video): str(caption) for video, caption in json.loads(text).items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f'The captions in {path.name} cannot be read ({error}); write JSON {{"video": "caption"}}, or JSON Lines '
             "or CSV with `video` and `caption`.",

@@ -52,7 +52,7 @@ class SyncNet(nn.Module):
         try:
             network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         except Exception as error:
-            reason = str(error).strip().splitlines()[0][:120]
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:120]
             raise UserError(
                 f"{path.name} is not SyncNet's syncnet_v2.model ({reason}); download it again, or use --sync mesh.",
                 "syncnet",

@@ -8,6 +8,7 @@ all its machines see. Knows nothing about videos.
 import json
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +23,7 @@ Work = Callable[[Any], Any]
 
 MAX_BLOCKS = 2000
 """Pieces that Ray hands out: a job each while there are few jobs."""
+_REACHED_S = 10.0
 
 
 class Workers(Protocol):
@@ -90,12 +92,25 @@ class RayWorkers:
                 "Ray is not installed: pip install -r requirements-ray.txt, or leave --ray out.", "ray"
             ) from error
         if not ray.is_initialized():
+            _check_reached(self.address)
             try:
                 ray.init(address=self.address or "local", log_to_driver=False, include_dashboard=False)
             except (ConnectionError, ValueError) as error:
                 raise UserError(f"No Ray cluster answers at {self.address!r} ({error}).", "ray") from error
         ray.data.DataContext.get_current().enable_progress_bars = False
         return ray
+
+
+def _check_reached(address: str) -> None:
+    """Raises UserError where nobody listens at `address`, HOST:PORT: Ray itself tries for minutes, then ends the
+    program. What is no such address is left to it."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()) or "/" in host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACHED_S).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"No Ray cluster answers at {address!r} ({error}); check the address.", "ray") from None
 
 
 def _on_one_thread() -> None:

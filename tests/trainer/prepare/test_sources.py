@@ -80,6 +80,18 @@ def test_a_list_that_makes_no_sense_is_said(tmp_path: Path, kind, text: str, mes
         read_list(kind, path, videos(tmp_path, "NBMTc71yrpk.mp4"))
 
 
+@pytest.mark.parametrize("kind", ["hdtf", "echomimicv2"])
+def test_a_list_that_cannot_be_read_is_said(tmp_path: Path, kind):
+    binary = tmp_path / "x_annotion_time.txt"
+    binary.write_bytes(b"\xff\xfe\x84")
+    wrong_kind = tmp_path if kind == "echomimicv2" else binary
+    for path, said in ((None, "name it with --list"), (wrong_kind, "list"), (tmp_path / "no", "does not exist")):
+        with pytest.raises(UserError, match=said):
+            read_list(kind, path, videos(tmp_path, "NBMTc71yrpk.mp4"))
+    with pytest.raises(UserError, match="it is not text"):
+        read_list(kind, binary if kind == "echomimicv2" else tmp_path, videos(tmp_path, "NBMTc71yrpk.mp4"))
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [

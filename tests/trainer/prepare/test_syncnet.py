@@ -58,3 +58,6 @@ def test_weights_that_are_missing_or_something_else_are_refused(tmp_path: Path):
     torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "other.model")
     with pytest.raises(UserError, match="is not SyncNet's"):
         SyncNet.load(tmp_path / "other.model")
+    (tmp_path / "empty.model").touch()
+    with pytest.raises(UserError, match="is not SyncNet's"):
+        SyncNet.load(tmp_path / "empty.model")

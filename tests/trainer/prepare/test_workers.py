@@ -39,6 +39,12 @@ def test_a_process_that_is_killed_is_said_to_be():
         list(LocalWorkers(2).do(die, [1, 2]))
 
 
+def test_a_cluster_that_is_not_there_is_said_at_once():
+    pytest.importorskip("ray", reason="ray is an optional requirement (requirements-ray.txt)")
+    with pytest.raises(UserError, match="No Ray cluster answers at '127.0.0.1:1'"):
+        list(RayWorkers("127.0.0.1:1").do(refuse, [1]))
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """A Ray cluster of two workers with one processor each; the second is yielded, too, to be killed."""
