@@ -48,7 +48,7 @@ METRICS: dict[str, Metric] = {
     "head_jerk": Metric("jerk of the head's pose, root mean square", "rad/s³", False),
     "seam_jump": Metric("acceleration where windows overlap over elsewhere", "ratio", False),
     "seam_lip_r": Metric("lips against the true mouth where windows overlap, r", "", True),
-    "opening": Metric("95th percentile of the lips' distance over the true mouth's, above 1 in nano", "ratio", False),
+    "opening": Metric("95th percentile of the lips' distance over the true mouth's (too wide above 1)", "ratio", False),
 }
 
 Values = dict[str, list[float | None]]
