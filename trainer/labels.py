@@ -176,12 +176,20 @@ def latents_of(record: NegativeRecord, labels: Path, shape: tuple[int, ...]) -> 
     try:
         latents = load_file(path)[LATENTS_KEY].float()
     except (SafetensorError, KeyError, OSError) as error:
-        raise UserError(f"The latents of clip {clip}, {path}, cannot be read ({error}).", "labels") from None
-    if tuple(latents.shape[2:]) != shape or not bool(torch.isfinite(latents).all()):
+        reason = f"it holds no {error}" if isinstance(error, KeyError) else error
         raise UserError(
-            f"The latents of clip {clip} are {list(latents.shape)}; its picture and voice make {list(shape)} latent "
-            f"frames and cells: they are another clip's.",
+            f"The latents of clip {clip}, {path}, cannot be read ({reason}): take the clip out of {labels}.", "labels"
+        ) from None
+    wanted = (1, 16, *shape)
+    if tuple(latents.shape) != wanted:
+        raise UserError(
+            f"The latents of clip {clip} are {list(latents.shape)}; its picture and voice make {list(wanted)}: they "
+            f"are another clip's. Take the clip out of {labels}.",
             "labels",
+        )
+    if not bool(torch.isfinite(latents).all()):
+        raise UserError(
+            f"The latents of clip {clip}, {path}, are not all numbers: take the clip out of {labels}.", "labels"
         )
     return latents
 

@@ -1,7 +1,9 @@
 """What tests of training share: a tiny recipe and corpus splits, so that a run of real parts takes seconds."""
 
+import resource
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,3 +51,14 @@ def hum_short_clips(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wide_mouths, "held_out_tracks", hums)
     monkeypatch.setattr(wide_mouths, "CLIP_S", 1.0)
     monkeypatch.setattr(wide_mouths, "CALIBRATION", 5)
+
+
+@contextmanager
+def room_for(most_bytes: int) -> Iterator[None]:
+    """No file may grow beyond this."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,8 +1,5 @@
 """What lies on disk is whole: after a kill, on a full disk, beside a log that was cut short."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,19 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from engine.errors import UserError
+from tests.trainer.small_runs import room_for
 from trainer.checkpoint import claim, load_state, read_rows, save_folder, save_state, save_text, trim_log
-
-
-@contextmanager
-def room_for(most_bytes: int) -> Iterator[None]:
-    """No file may grow beyond this."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
 
 BIG = torch.zeros(200_000)
 

@@ -6,7 +6,7 @@ import torch
 
 from engine.errors import UserError
 from engine.model.nano_encoders import NanoAudioEncoder
-from tests.trainer.test_checkpoint import room_for
+from tests.trainer.small_runs import room_for
 from trainer.features import corpus_features
 from trainer.speech.corpus import Corpus
 

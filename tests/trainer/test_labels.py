@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.pipeline import LATENTS_KEY
 from engine.records import NegativeRecord, StoredFile
-from tests.trainer.labelled import changed, labelled, marked
+from tests.trainer.labelled import changed, labelled, marked, stored
 from trainer.__main__ import main
 from trainer.labels import nano_negatives, read_labels
 
@@ -79,6 +79,11 @@ def test_every_bad_label_file_is_one_clear_line(record, nano_folder, write_label
     assert "another checkpoint" in said(write_labels(changed(record, checkpoint_sha256="0" * 64)))
     assert "mix the models" in said(write_labels(record, changed(record, variant="flash")))
     assert "preview" in said(write_labels(changed(record, variant="preview")))
+    latents = load_file(record.latents.path)[LATENTS_KEY]
+    for tensor, words in ((latents[:, :8], "another clip's"), (latents / 0, "not all numbers"), (None, "holds no")):
+        kept = {"something": latents} if tensor is None else {LATENTS_KEY: tensor.contiguous()}
+        save_file(kept, tmp_path / "kept.safetensors")
+        assert words in said(write_labels(changed(record, latents=stored(tmp_path / "kept.safetensors"))))
     broken = write_labels(record)
     broken.write_text(broken.read_text() + json.dumps({"clip_id": "x"}) + "\n")
     assert "Line 2" in said(broken)

@@ -41,7 +41,7 @@ def test_a_process_that_is_killed_is_said_to_be():
 
 def test_a_cluster_that_is_not_there_is_said_at_once():
     pytest.importorskip("ray", reason="ray is an optional requirement (requirements-ray.txt)")
-    with pytest.raises(UserError, match="No Ray cluster answers at '127.0.0.1:1'"):
+    with pytest.raises(UserError, match=r"No Ray cluster answers at '127\.0\.0\.1:1'"):
         list(RayWorkers("127.0.0.1:1").do(refuse, [1]))
 
 
