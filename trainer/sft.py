@@ -19,7 +19,7 @@ from engine.model.nano import NanoModel
 from engine.model.nano_encoders import NanoAudioEncoder
 from trainer.arguments import writable_folder
 from trainer.audio_encoder import read_audio_encoder
-from trainer.checkpoint import claim
+from trainer.checkpoint import claim, left_in
 from trainer.clips import VOCABULARY, ClipMaker
 from trainer.ema import stage_decay
 from trainer.faces import mean_face, ridge_map
@@ -180,7 +180,7 @@ def fit(
 ) -> None:
     """All steps of `recipe`, from the last one saved, on what `draw` gives this process for each.
 
-    Raises UserError where the run diverges.
+    Raises UserError where the run diverges, or what it draws from is damaged; it names the last good model.
     """
     processes = training.processes
     resumed = training.resume()
@@ -190,7 +190,10 @@ def fit(
     last = recipe.steps if stop_after is None else min(stop_after, recipe.steps)
     hidden = None if processes.is_first else True
     for step in tqdm(range(first, last), initial=first, total=last, desc=recipe.name, disable=hidden):
-        batch = draw(step)
+        try:
+            batch = draw(step)
+        except UserError as error:
+            raise UserError(f"{error.message} {left_in(training.run)}.", error.field) from error
         loss = flow_loss(predict(training.velocity, batch), batch, training.weights)
         number, stage = recipe.stage_at(step)
         training.ema.decay = stage_decay(recipe.old_share, stage.steps)

@@ -118,9 +118,12 @@ class Shards:
         read = {}
         for group in self.groups:
             place, path = row[f"in_{group}"], self.folder / shard_file(group, row["shard"])
-            with path.open("rb") as file:
-                file.seek(place["offset"])
-                payload = file.read(place["size"])
+            try:
+                with path.open("rb") as file:
+                    file.seek(place["offset"])
+                    payload = file.read(place["size"])
+            except OSError as error:
+                raise _damaged(path, f"it cannot be read ({error.strerror})") from error
             if hashlib.sha256(payload).hexdigest() != place["sha256"]:
                 raise _damaged(path, f"clip {row['id']} ({row['key']}) is not what the manifest says")
             try:

@@ -13,6 +13,7 @@ from engine.pixel_animator import PixelAnimator
 from engine.sampling.tasks import to_video_frames
 from engine.variants import TRANSFORMER_WEIGHTS, find_variant
 from tests.released_layout import AUDIO_WIDTH, IMAGE_WIDTH, TEXT_WIDTH, write_released_model
+from trainer import sft
 from trainer.flow import flow_loss, predict
 from trainer.recipes import released_soup
 from trainer.released import MAX_LATENT_FRAMES, TEXT_TOKENS, ReleasedBatches, ReleasedVelocity, possible
@@ -128,6 +129,29 @@ def test_a_run_goes_from_a_released_folder_to_one_that_loads(lora, tmp_path):
     assert changed and (not lora or all(name.startswith("blocks.") for name in changed))
     assert (made / LORA_FILE).exists() == bool(lora)
     PixelAnimator(made, "preview", torch.float32, torch.device("cpu"))
+
+
+def test_a_shard_that_is_damaged_under_way_is_said_and_the_last_good_model_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(sft, "CHECKPOINT_EVERY", 1)
+    folder = write_released_model(tmp_path / "preview", "preview", PARITY)
+    data = tmp_path / "data"
+    write_shards(data, text=TEXT_WIDTH, image=IMAGE_WIDTH, audio=AUDIO_WIDTH)
+    asked = ReleasedTraining(find_variant(str(folder)), data, tmp_path / "run", batch=2, lora=2)
+    recipe = replace(released_soup((1, 1, 2)), warmup_steps=1)
+    shard = data / "text" / "000000.tar"
+    whole = shard.read_bytes()
+    train_released(asked, recipe, stop_after=1)
+    good = load_file(tmp_path / "run" / "model" / LORA_FILE)
+    shard.write_bytes(bytes(len(whole)))
+    with pytest.raises(UserError, match=rf"{shard} does not match.*last good model is {tmp_path / 'run' / 'model'}"):
+        train_released(asked, recipe)
+    kept = load_file(tmp_path / "run" / "model" / LORA_FILE)
+    assert all(torch.equal(good[name], kept[name]) for name in good)
+    shard.write_bytes(whole)
+    opened = Shards(data)
+    shard.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        opened.clip(0)
 
 
 def test_shards_without_a_clip_are_refused(tmp_path):
