@@ -2,8 +2,8 @@
 
 Every clip of a batch is drawn from (seed, step, index), so that a process reads only its own. Tasks and masks as in
 the paper's table; M is 1 where the model must generate. Departures: a clip is used from its beginning, because the
-video autoencoder's first latent is unlike the others; first-last-frame needs masked latents with the last picture in
-them, the group `first_last`, and where the shards have none the other tasks take its share.
+video autoencoder's first latent is unlike the others; where older shards have no group `first_last`, the other tasks
+take first-last-frame's share.
 """
 
 import json
@@ -27,10 +27,8 @@ from trainer.flow import FlowBatch
 from trainer.nano_batches import drawn_phda, dropout
 from trainer.recipes import SFTRecipe, Stage
 from trainer.shards import Shards
-from trainer.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, TEXT_TO_VIDEO, draw_tasks
+from trainer.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, MAX_LATENT_FRAMES, TEXT_TO_VIDEO, draw_tasks
 
-MAX_LATENT_FRAMES = 29
-"""113 frames, the paper's."""
 TEXT_TOKENS = 512
 NOTHING_SHOWN_SHARE = 0.9
 """Of text-to-video's clips whose masked latents are zeros, as at inference; the others' are those of grey."""
@@ -198,14 +196,14 @@ def known_of(read: Features, task: str, x0: Tensor, noise: torch.Generator) -> T
         cells = read["lip"]["generate"][:frames].float()
         generate = cells.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2)
         return lip_sync(read["lip"]["masked_latents"].float()[None, :, :latent_frames], generate[None])
-    masked = read["first_last" if task == FIRST_LAST_FRAME else "i2v"]["masked_latents"].float()[None]
-    masked = masked[:, :, :latent_frames]
+    masked = read["i2v"]["masked_latents"].float()[None, :, :latent_frames]
     if task == TEXT_TO_VIDEO:
         shown = float(torch.rand((), generator=noise)) >= NOTHING_SHOWN_SHARE
         grey = masked[:, :, -1:].expand_as(masked) * float(shown)
         return torch.cat([torch.zeros_like(grey[:, :FRAMES_PER_LATENT]), grey], dim=1)
     if task == FIRST_LAST_FRAME:
         mask = first_last_frame(x0[:, :, :1], x0[:, :, -1:], frames)[:, :FRAMES_PER_LATENT]
+        masked = torch.cat([masked[:, :, :-1], read["first_last"]["ending"].float()[None]], dim=2)
     else:
         assert task == IMAGE_TO_VIDEO
         mask = image_to_video(x0[:, :, :1], frames)[:, :FRAMES_PER_LATENT]

@@ -31,7 +31,6 @@ from trainer.lora import merged
 from trainer.processes import Processes
 from trainer.recipes import SFTRecipe, Stage
 from trainer.released import (
-    MAX_LATENT_FRAMES,
     ReleasedBatches,
     face_mask,
     heard,
@@ -41,7 +40,7 @@ from trainer.released import (
     read_transformer,
 )
 from trainer.shards import Shards
-from trainer.tasks import IMAGE_TO_VIDEO
+from trainer.tasks import IMAGE_TO_VIDEO, MAX_LATENT_FRAMES
 from trainer.validation import Validating, Validation
 
 HELD_OUT_BATCHES = 4

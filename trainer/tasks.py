@@ -22,6 +22,8 @@ from engine.sampling.tasks import (
 
 IMAGE_TO_VIDEO, FIRST_LAST_FRAME, LIP_SYNC = "image-to-video", "first-last-frame", "lip-sync"
 TEXT_TO_VIDEO = "text-to-video"
+MAX_LATENT_FRAMES = 29
+"""Of a clip of a released model: 113 frames, the paper's."""
 LIP_SHARES = (0.0, 0.20, 0.35)
 """Of lip-sync in the three stages; the other shares are scaled by what it leaves."""
 NANO_HARD = {IMAGE_TO_VIDEO: 0.65, FIRST_LAST_FRAME: 0.35}

@@ -16,10 +16,10 @@ from tests.released_layout import AUDIO_WIDTH, IMAGE_WIDTH, TEXT_WIDTH, write_re
 from trainer import sft
 from trainer.flow import flow_loss, predict
 from trainer.recipes import released_soup
-from trainer.released import MAX_LATENT_FRAMES, TEXT_TOKENS, ReleasedBatches, ReleasedVelocity, possible
+from trainer.released import TEXT_TOKENS, ReleasedBatches, ReleasedVelocity, known_of, possible
 from trainer.released_sft import LORA_FILE, ReleasedTraining, train_released
 from trainer.shards import Shards, write_manifest, write_shard
-from trainer.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, TEXT_TO_VIDEO
+from trainer.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, MAX_LATENT_FRAMES, TEXT_TO_VIDEO
 
 PARITY = Path(os.environ.get("ECHOMIMIC_PARITY") or Path(__file__).parents[1] / "parity" / "data")
 T, SIDE, WIDTH = 3, 4, 12
@@ -100,6 +100,15 @@ def test_without_its_masked_latents_first_last_frame_leaves_its_share_to_the_oth
         assert FIRST_LAST_FRAME not in stage.tasks
         assert sum(stage.tasks.values()) == pytest.approx(1)
     assert possible(released_soup(), (*shards.groups, "first_last")) == released_soup()
+
+
+def test_first_last_frame_knows_the_first_frame_and_the_last_of_the_last_latent():
+    clip = features(0)
+    clip["first_last"] = {"ending": clip["lip"]["masked_latents"][:, -1:]}
+    known = known_of(clip, FIRST_LAST_FRAME, clip["latents"]["latents"].float()[None], torch.Generator())
+    assert known[0, :4, :, 0, 0].T.tolist() == [[1, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert torch.equal(known[0, 4:, :-1], clip["i2v"]["masked_latents"][:, :-1].float())
+    assert torch.equal(known[0, 4:, -1:], clip["first_last"]["ending"].float())
 
 
 def test_the_transformer_takes_what_a_batch_holds(shards):

@@ -2,6 +2,8 @@
 
     latents    latents [16, T, h, w], the mean of the video autoencoder
     i2v        masked_latents [16, T, h, w] of the first frame and mid-grey behind it
+    first_last ending [16, 1, h, w], what first-last-frame has in place of `i2v`'s last masked latent: three grey frames
+               and the last frame that is trained on
     lip        masked_latents [16, T, h, w] of the film with its lower face grey; generate uint8 [F, h/2, w/2], the
                paper's M on the token grid
     text       text [tokens, dim] of the caption, without padding
@@ -31,12 +33,13 @@ from engine.model.devices import device_for
 from engine.model.encoders import AudioEncoder, ImageEncoder, TextEncoder, VideoAutoencoder
 from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE, TOKENIZER
 from engine.pixel_animator import GREY_SETTLES, LATENT_PX, TOKEN_PX, levelled
-from engine.sampling.tasks import FRAMES_PER_LATENT, to_latent_frames
+from engine.sampling.tasks import FRAMES_PER_LATENT, to_latent_frames, to_video_frames
 from engine.variants import SPEECH_ENCODERS
 from trainer.prepare.clip import clip_frames, clip_voice
 from trainer.prepare.clip_stages import load_faces
 from trainer.prepare.features import FeatureGroup, Make, halved
 from trainer.prepare.rows import Row, Workshop
+from trainer.tasks import MAX_LATENT_FRAMES
 
 Released = Literal["preview", "flash"]
 
@@ -91,6 +94,18 @@ def _i2v(size_px: int, autoencoder: VideoAutoencoder, row: Row, workshop: Worksh
     # Behind GREY_SETTLES grey latents they no longer change.
     latents = [*encoded, *[encoded[-1]] * (count - len(encoded))]
     return {"masked_latents": halved(torch.cat(latents, dim=2)[0])}
+
+
+def _first_last(size_px: int, autoencoder: VideoAutoencoder, row: Row, workshop: Workshop) -> dict[str, Tensor]:
+    size, count = clip_size(row, size_px), min(to_latent_frames(row["frames"]), MAX_LATENT_FRAMES)
+    pixels = _pixels(clip_frames(row, workshop), size)
+    first = next(pixels)
+    last = next(islice(pixels, to_video_frames(count) - 2, None))
+    grey = torch.zeros(1, 3, FRAMES_PER_LATENT, *size)
+    ending = torch.cat([grey[:, :, 1:], last], dim=2)
+    # The autoencoder is causal, so what lies between is as in `i2v`.
+    encoded = _encoded(autoencoder, chain([first], repeat(grey, count - 2), [ending]))
+    return {"ending": halved(encoded[-1][0])}
 
 
 def _lip(size_px: int, autoencoder: VideoAutoencoder, row: Row, workshop: Workshop) -> dict[str, Tensor]:
@@ -154,6 +169,7 @@ def released_groups(variant: Released) -> tuple[FeatureGroup, ...]:
     return (
         FeatureGroup("latents", 1, vae, partial(_with_autoencoder, _latents)),
         FeatureGroup("i2v", 1, vae, partial(_with_autoencoder, _i2v)),
+        FeatureGroup("first_last", 1, vae, partial(_with_autoencoder, _first_last)),
         FeatureGroup("lip", 1, vae, partial(_with_autoencoder, _lip)),
         FeatureGroup("text", 1, (Path(BASE, TEXT_FILE), Path(BASE) / TOKENIZER / "tokenizer.json"), _with_text),
         FeatureGroup("image", 1, (Path(BASE, IMAGE_FILE),), _with_image),

@@ -87,6 +87,10 @@ def test_a_released_models_shards_hold_what_its_encoders_say(variant: str, film,
     grey[:, :, 0] = video[:, :, 0]
     assert near(clip["i2v"]["masked_latents"], autoencoder.encode(grey)[0])
 
+    grey[:, :, -1] = video[:, :, -1]
+    between, ending = clip["i2v"]["masked_latents"][:, :-1], clip["first_last"]["ending"]
+    assert near(torch.cat([between, ending], dim=1), autoencoder.encode(grey)[0])
+
     generate = clip["lip"]["generate"]
     cover = generate.float().repeat_interleave(16, dim=1).repeat_interleave(16, dim=2)
     assert 0 < generate.float().mean() < 1
