@@ -1,12 +1,10 @@
 """The launcher: what is wrong is said in one line, the page is up before anything heavy is, and a real job runs."""
 
 import asyncio
-import os
 import re
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -22,9 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 import app
 from engine.media.video import probe
 from engine.variants import TASKS
-
-ROOT = Path(__file__).parents[1]
-START_S = 240.0
+from tests.serving import ROOT, START_S, free_port, serving
 
 
 @pytest.fixture
@@ -86,16 +82,9 @@ def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(data_folder: Path, nano_folder: Path) -> Iterator[str]:
     """The real studio with a nano model of random weights."""
     port = free_port()
-    command = [sys.executable, "app.py", "--port", str(port), "--model", str(nano_folder), "--data", str(data_folder)]
-    log = data_folder / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=os.environ | {"TERM": "dumb"})
-    try:
-        wait_for_answer(port, process, log)
+    command = ("app.py", "--port", str(port), "--model", str(nano_folder), "--data", str(data_folder))
+    with serving(*command, port=port, log=data_folder / "log.txt"):
         yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def test_the_endpoint_makes_a_video_with_the_settings_it_was_given(address: str, portrait: Path, voice: Path):
@@ -200,22 +189,3 @@ def exit_code(flags: list[str]) -> int:
         return app.main(flags)
     except SystemExit as leaving:
         return int(leaving.code or 0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe_socket:
-        probe_socket.bind(("127.0.0.1", 0))
-        return probe_socket.getsockname()[1]
-
-
-def wait_for_answer(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError(f"no answer in {START_S} s: {log.read_text()}")

@@ -1,7 +1,6 @@
 """From a checkpoint to a block of Negative-DPO over HTTP: candidates, labels by a rule, the export, the trainer."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,12 +12,11 @@ import httpx
 import pytest
 
 from engine.records import NegativeRecord
-from tests.test_app import free_port, wait_for_answer
+from tests.serving import ROOT, free_port, serving
 from trainer.__main__ import main
 from trainer.clips import ClipMaker
 from trainer.prove.tiny import write_corpus
 
-ROOT = Path(__file__).parents[1]
 PATIENCE_S = 120.0
 
 
@@ -26,16 +24,8 @@ PATIENCE_S = 120.0
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The real studio, which starts with the bundled model."""
     port, data = free_port(), tmp_path_factory.mktemp("data")
-    command = [sys.executable, "app.py", "--port", str(port), "--data", str(data)]
-    log = data / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output, env=os.environ | {"TERM": "dumb"})
-    try:
-        wait_for_answer(port, process, log)
+    with serving("app.py", "--port", str(port), "--data", str(data), port=port, log=data / "log.txt"):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,7 @@
 """A real browser on a real page. Skipped, with the reason, where Chromium is not installed."""
 
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,13 +11,11 @@ from tests.conftest import RATE_HZ, voice_like
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
-START_S = 240.0
 PATIENCE_MS = 40_000
 sync_api.expect.set_options(timeout=PATIENCE_MS)
 
@@ -66,38 +56,3 @@ def examples(tmp_path_factory: pytest.TempPathFactory, portrait: Path) -> Path:
     for index, name in enumerate(("1_first-words", "2_a-question")):
         soundfile.write(folder / f"{name}.wav", voice_like(1.0 + index), RATE_HZ)
     return folder
-
-
-@contextmanager
-def serving(*command: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until it answers on `port`; kill it at the end."""
-    environment = os.environ | {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(log.parent / "uploads")}
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        wait_until_answering(port, process, log)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_until_answering(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert process.poll() is None, log.read_text()
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            time.sleep(0.2)
-        else:
-            return
-    raise AssertionError(f"no answer in {START_S} s: {log.read_text()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

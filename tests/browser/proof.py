@@ -12,9 +12,10 @@ from datetime import date
 from pathlib import Path
 
 from tests.browser import proof_rows
-from tests.browser.conftest import CHROMIUM, FLAGS, serving, sync_api
+from tests.browser.conftest import CHROMIUM, FLAGS, sync_api
 from tests.browser.proof_rows import Proof, Row, nano_server
 from tests.browser.studio_steps import Server
+from tests.serving import serving
 
 
 def report(rows: list[Row], out: Path, took_s: float) -> None:

@@ -21,7 +21,7 @@ from engine.media.video import probe, read_video_frames
 from engine.records import read_record
 from engine.request import flatten
 from engine.variants import TASKS, VARIANTS
-from tests.browser.conftest import PATIENCE_MS, ROOT, free_port, serving, sync_api
+from tests.browser.conftest import PATIENCE_MS, sync_api
 from tests.browser.studio_steps import (
     GENERATE,
     VIDEO,
@@ -33,6 +33,7 @@ from tests.browser.studio_steps import (
     small_server,
     video_state,
 )
+from tests.serving import ROOT, free_port, serving
 
 EXAMPLES = ROOT / "assets" / "examples"
 MOMENTS, SESSIONS, PREVIEWS = 20, 8, 5
