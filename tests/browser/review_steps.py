@@ -34,6 +34,8 @@ def import_folder(page, folder: Path, title: str, overlap: int = 1) -> None:
     page.click("#import-folder")
     page.wait_for_selector("#batch-said .em-notice")
     page.get_by_role("tab", name="Label", exact=True).click()
+    # The notice may still be an earlier one's.
+    page.locator(".em-batch option", has_text=title).wait_for(state="attached")
     page.wait_for_selector(".em-stage video")
 
 
@@ -52,7 +54,7 @@ def shown(page) -> str:
     return page.get_attribute(".em-stage video", "src")
 
 
-def next_clip_after(page, before: str, patience_s: float = 20.0) -> str:
+def next_clip_after(page, before: str, patience_s: float = 40.0) -> str:
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if page.locator(".em-stage video").count() and shown(page) != before:

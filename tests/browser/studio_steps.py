@@ -7,7 +7,8 @@ from pathlib import Path
 
 from studio.job_rows import Job
 from studio.jobs import JobStore
-from tests.browser.conftest import free_port, sync_api
+from tests.browser.conftest import sync_api
+from tests.serving import free_port
 from tests.studio.small_engine import HOLD_FILE
 
 expect = sync_api.expect
@@ -34,12 +35,18 @@ class Server:
         return self.log.parent / "data"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """A step that has begun does not end until the block does."""
+    def held(self) -> Iterator[Callable[[int], None]]:
+        """A step that has begun does not end until the block does, or until it is not before the step that is given."""
         hold = self.data / HOLD_FILE
-        hold.touch()
+
+        def hold_at(step: int) -> None:
+            fresh = hold.with_suffix(".new")
+            fresh.write_text(str(step))
+            fresh.replace(hold)
+
+        hold_at(0)
         try:
-            yield
+            yield hold_at
         finally:
             hold.unlink()
 
@@ -87,8 +94,14 @@ def owner_of(page: "sync_api.Page") -> str:
     return ":" + next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "echomimic-visitor")
 
 
+def pictures_are_there(page: "sync_api.Page") -> None:
+    """Nothing moves any more because a picture arrives."""
+    page.wait_for_function("() => [...document.images].every(each => each.complete || each.loading === 'lazy')")
+
+
 def drag(page: "sync_api.Page", name: str, tau: int) -> None:
     """Drag the curves' handle to a timestep, and let it go. The ends of the τ axis are its outermost labels."""
+    pictures_are_there(page)
     handle = page.locator(f"#curves [data-name='{name}']")
     handle.scroll_into_view_if_needed()
     box = handle.bounding_box()

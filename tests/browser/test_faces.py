@@ -11,7 +11,6 @@ from PIL import Image
 from engine.media.video import VideoWriter
 from engine.variants import TRANSFORMER_WEIGHTS
 from studio.tabs.face_boxes import read_box
-from tests.browser.conftest import serving
 from tests.browser.studio_steps import (
     EXAMPLE,
     GENERATE,
@@ -20,10 +19,12 @@ from tests.browser.studio_steps import (
     expect,
     job_is_sampling,
     owner_of,
+    pictures_are_there,
     small_server,
     start_from_example,
 )
 from tests.conftest import RATE_HZ, voice_like
+from tests.serving import serving
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, examples: Path, chromium: o
 
 
 def drag_over(page, selector: str, box: tuple[float, float, float, float]) -> None:
+    pictures_are_there(page)
     page.locator(selector).scroll_into_view_if_needed()
     area = page.locator(selector).bounding_box()
     x0, y0, x1, y1 = box

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from engine.media.video import read_video_frames
-from tests.browser.conftest import serving
 from tests.browser.studio_steps import (
     GENERATE,
     VIDEO,
@@ -23,6 +22,7 @@ from tests.browser.studio_steps import (
     start_from_example,
     video_state,
 )
+from tests.serving import serving
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +91,7 @@ def test_stopping_early_keeps_what_is_there_and_two_results_can_be_compared(serv
             expect(page.locator("#result-finish")).to_be_disabled()
         assert video_state(page)["width"] == 512
         expect(page.locator("#result-status")).to_contain_text("Stopped early, after 1 of 8")
-    hold = page.locator(".em-hold").bounding_box()
-    assert hold
-    page.mouse.move(hold["x"] + 5, hold["y"] + 5)
+    page.locator(".em-hold").hover()
     page.mouse.down()
     expect(page.locator(".em-before")).to_be_visible()
     page.mouse.up()
@@ -148,6 +146,7 @@ def test_the_library_finds_a_job_and_a_dropped_video_gives_its_settings_back(
     expect(page.locator("#library-list li")).to_contain_text("very lively")
 
     fresh = visitor(server.address)
+    fresh.wait_for_selector("input[type=file]:has(+ #dropped-video)", state="attached")
     bytes_ = list(mine.read_bytes())
     fresh.evaluate(
         """bytes => {

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import serving, sync_api
+from tests.browser.conftest import sync_api
 from tests.browser.studio_steps import (
     EXAMPLE,
     GENERATE,
     VIDEO,
     Server,
     Visitor,
+    choose_example,
     expect,
     job_is_sampling,
     owner_of,
@@ -21,6 +22,7 @@ from tests.browser.studio_steps import (
     start_from_example,
     video_state,
 )
+from tests.serving import serving
 
 
 @pytest.fixture(scope="module")
@@ -32,9 +34,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, examples: Path, chromium: o
 
 def test_three_clicks_lead_from_the_open_page_to_a_playing_video(server: Server, visitor: Visitor):
     page = visitor(server.address)
-    start_from_example(page)
-    job_is_sampling(page)
-    expect(page.locator(".em-where")).to_contain_text(re.compile(r"step \d of 8"))
+    with server.held():
+        start_from_example(page)
+        job_is_sampling(page)
+        expect(page.locator(".em-where")).to_contain_text(re.compile(r"step \d of 8"))
     state = video_state(page)
     assert (state["width"], state["height"]) == (512, 600)
     assert state["duration"] == pytest.approx(1.0, abs=0.1)
@@ -48,13 +51,15 @@ def test_three_clicks_lead_from_the_open_page_to_a_playing_video(server: Server,
 
 def test_the_preview_improves_while_the_job_runs(server: Server, visitor: Visitor):
     page = visitor(server.address)
-    start_from_example(page)
-    job_is_sampling(page)
-    first = page.get_attribute("#result-preview img", "src")
-    page.wait_for_function(
-        "first => { const now = document.querySelector('#result-preview img'); return now && now.src !== first }",
-        arg=first,
-    )
+    with server.held() as hold_at:
+        start_from_example(page)
+        job_is_sampling(page)
+        first = page.get_attribute("#result-preview img", "src")
+        hold_at(1)
+        page.wait_for_function(
+            "first => { const now = document.querySelector('#result-preview img'); return now && now.src !== first }",
+            arg=first,
+        )
 
 
 def test_a_job_survives_a_reload_with_its_inputs(server: Server, visitor: Visitor):
@@ -160,8 +165,7 @@ def test_two_faces_are_both_drawn_and_a_notice_says_who_speaks(server: Server, v
 
 def test_a_bad_setting_opens_the_settings_and_is_said_there(server: Server, visitor: Visitor):
     page = visitor(server.address)
-    page.locator(EXAMPLE).first.click()
-    page.wait_for_selector("#image-card .em-chosen")
+    choose_example(page)
     page.click("#live-tuning button.label-wrap")
     page.fill("#setting-phda_audio_low input[type=number]", "900")
     page.fill("#setting-phda_audio_high input[type=number]", "100")
@@ -197,15 +201,16 @@ def test_a_phone_shows_everything_without_scrolling_sideways(server: Server, vis
 
 def test_a_lost_connection_is_waited_out(server: Server, visitor: Visitor):
     page = visitor(server.address)
-    start_from_example(page)
-    page.wait_for_selector(".em-progress")
-    page.context.set_offline(True)
-    expect(page.locator("#connection")).to_be_visible()
-    page.fill("#prompt textarea", "for the next one")
-    page.click(GENERATE)
-    page.context.set_offline(False)
-    expect(page.locator("#connection")).to_be_hidden()
-    expect(page.locator("#prompt textarea")).to_have_value("for the next one")
+    with server.held():  # so that the page has something to ask for
+        start_from_example(page)
+        page.wait_for_selector(".em-progress")
+        page.context.set_offline(True)
+        expect(page.locator("#connection")).to_be_visible()
+        page.fill("#prompt textarea", "for the next one")
+        page.click(GENERATE)
+        page.context.set_offline(False)
+        expect(page.locator("#connection")).to_be_hidden()
+        expect(page.locator("#prompt textarea")).to_have_value("for the next one")
     video_state(page)
     prompts = [job.request["prompt"] for job in server.jobs(owner_of(page))]
     assert prompts == ["for the next one", ""]

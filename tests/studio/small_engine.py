@@ -2,7 +2,7 @@
 
 A picture of one flat colour has no face; one that is twice as wide as high has two. Every step asks for its live
 settings and leaves a line in the video: where the line is depends on them, so that other settings give other frames.
-While the file `hold` is there, a step that has begun does not end.
+While the file `hold` is there, a step that has begun does not end; a number in it is the first step that is held.
 """
 
 import io
@@ -126,7 +126,7 @@ class SmallEngine:
             except StopEarly:
                 return used, [f"Stopped early, after {step} of {steps} steps."]
             time.sleep(self.pause_s)
-            while self.hold is not None and self.hold.exists():
+            while self._is_held(step):
                 time.sleep(0.02)
             self.steps_computed.append(step)
             if kept:
@@ -134,6 +134,12 @@ class SmallEngine:
                 fresh.write_text(json.dumps([settings.model_dump() for settings in used]))
                 fresh.replace(kept)
         return used, []
+
+    def _is_held(self, step: int) -> bool:
+        try:
+            return self.hold is not None and step >= int(self.hold.read_text() or 0)
+        except FileNotFoundError:
+            return False
 
 
 def _kept_steps(kept: Path | None) -> list[LiveSettings]:
