@@ -101,13 +101,13 @@ class Need:
 
 
 def needed(geometry: Geometry, plan: Plan) -> Need:
-    """What `plan` takes. Trained weights are float32 with two moments, a gradient and an average each."""
+    """What `plan` takes. All weights are float32, the frozen ones, too; trained ones have two moments, a gradient and
+    an average each."""
     share = plan.processes if plan.sharded else 1
     count = geometry.weights
     trained = count if plan.lora_rank == 0 else _lora_weights(geometry, plan.lora_rank)
-    base_bytes = FLOAT_BYTES if plan.lora_rank == 0 else plan.precision_bytes
-    weights = count * base_bytes / share + (0 if plan.lora_rank == 0 else trained * FLOAT_BYTES)
-    reference = count * plan.precision_bytes if plan.reference == "copy" else 0
+    weights = (count + (trained if plan.lora_rank else 0)) * FLOAT_BYTES / share
+    reference = count * FLOAT_BYTES if plan.reference == "copy" else 0
     working = WORKING_WIDTHS * geometry.width + BLOCK_HIDDEN_WIDTHS * geometry.hidden_width
     return Need(
         weights,
@@ -137,7 +137,8 @@ def activation_bytes(geometry: Geometry, plan: Plan) -> float:
 
 
 def ways(geometry: Geometry, asked: Plan) -> list[tuple[str, Need]]:
-    """From the fullest way to train to the smallest, and what each needs; the first that fits is the one to take."""
+    """From the fullest way to train to the one that trains least, and what each needs; the first that fits is the one
+    to take."""
     named = {
         "all weights": replace(asked, checkpointing=False),
         "all weights, gradient checkpointing": asked,

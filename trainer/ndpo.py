@@ -141,7 +141,7 @@ def run_block(
     stop_after: int | None = None,
 ) -> Block:
     """The block of any model, of which `frozen` is the forward before it is trained."""
-    frozen.requires_grad_(False).to(training.processes.device)
+    training.processes.freeze(frozen)
     baseline = held_out_loss(frozen, drawn.held_out, training.weights, training.processes)
     reference: nn.Module | Tensor = frozen
     if recipe.reference == "precomputed":

@@ -80,6 +80,13 @@ class Processes:
         fully_shard(velocity, mp_policy=policy)
         return velocity
 
+    def freeze(self, velocity: nn.Module) -> None:
+        """Put `velocity`, never trained, on this process's device; it computes as exactly as a shared one, so that the
+        two differ by what was learned alone."""
+        velocity.requires_grad_(False).to(self.device)
+        if self._accelerator.mixed_precision == "bf16":
+            velocity.forward = torch.autocast(self.device.type, torch.bfloat16)(velocity.forward)  # type: ignore[method-assign]
+
     def part(self, batch: FlowBatch) -> FlowBatch:
         """This process's clips of `batch`, on its device. Raises UserError where they cannot be shared evenly."""
         if len(batch.sigma) % self.count:

@@ -65,8 +65,6 @@ def train_released(
         "batch": asked.batch,
         "lora": asked.lora,
     }
-    with processes.first_alone():
-        claim(asked.run, made_of)
     batches = ReleasedBatches(recipe, shards, name, asked.batch)
     if asked.batch % processes.count:
         raise UserError(
@@ -75,6 +73,9 @@ def train_released(
     validation = None
     if validate is not None:
         validation = released_validation(validate, asked.variant, recipe, shards, asked.batch, processes)
+    # Behind all that may be refused, which would otherwise have to be put right in another folder.
+    with processes.first_alone():
+        claim(asked.run, made_of)
     trainee = released_trainee(folder, name, lora=asked.lora, checkpointing=asked.checkpointing)
     training = Training(trainee, asked.run, processes, weight_decay=recipe.weight_decay, seen=SEEN)
     count, number = processes.count, processes.number

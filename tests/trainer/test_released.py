@@ -163,6 +163,15 @@ def test_a_shard_that_is_damaged_under_way_is_said_and_the_last_good_model_is_na
         opened.clip(0)
 
 
+def test_what_is_refused_leaves_the_run_to_be_put_right(tmp_path):
+    folder = write_released_model(tmp_path / "preview", "preview", PARITY)
+    write_manifest(tmp_path / "data", [{"key": "0", "id": "0", "status": "rejected"}], {"latents": []}, {})
+    asked = ReleasedTraining(find_variant(str(folder)), tmp_path / "data", tmp_path / "run", batch=2)
+    with pytest.raises(UserError, match="no clip"):
+        train_released(asked, released_soup())
+    assert not list((tmp_path / "run").iterdir())
+
+
 def test_shards_without_a_clip_are_refused(tmp_path):
     write_manifest(tmp_path, [{"key": "0", "id": "0", "status": "rejected"}], {"latents": []}, {})
     with pytest.raises(UserError, match="no clip"):

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import distributed, nn
 
+from trainer.checkpoint import read_rows
 from trainer.processes import Processes
 from trainer.prove import sharing, worker
 from trainer.prove.kills import killed_as_whole
@@ -37,6 +38,13 @@ def test_what_two_processes_began_one_goes_on_with(place):
 def test_a_training_that_is_killed_twice_ends_as_one_that_was_not(kind, place):
     same, moments = killed_as_whole(place, kind, kills=2, seed=1)
     assert same and min(moments) > 0
+
+
+def test_in_half_precision_a_block_begins_at_its_reference(place):
+    run = place / "ndpo-half"
+    worker.start(place, run, "ndpo", 2, {"ACCELERATE_USE_CPU": "true", "ACCELERATE_MIXED_PRECISION": "bf16"}).join()
+    rows = read_rows(run / "loss.jsonl")
+    assert rows[0]["distance"] == 0 and rows[1]["distance"] != 0
 
 
 class OneFrame(nn.Linear):
