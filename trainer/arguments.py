@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from engine.errors import UserError
+from engine.variants import find_variant
 
 
 def positive_int(text: str) -> int:
@@ -43,6 +44,14 @@ def forget_budget(text: str) -> float:
     if not 0.05 <= number <= 1:
         raise argparse.ArgumentTypeError(f"must be between 0.05 and 1, 0.1 is usual; got {text!r}")
     return number
+
+
+def nano_folder(model: str, command: str) -> Path:
+    """The folder of `model`, a nano. Raises UserError for another model, which `command` does not take."""
+    variant = find_variant(model)
+    if not variant.is_nano:
+        raise UserError(f"{command} takes nano, or a folder of one; {model} is {variant.title}.", "model")
+    return variant.folder
 
 
 def writable_folder(path: Path) -> Path:

@@ -16,6 +16,7 @@ from torch import Tensor
 from engine.errors import UserError
 from engine.model.nano_encoders import NanoAudioEncoder, level
 from trainer.arguments import writable_folder
+from trainer.checkpoint import room_on_disk
 from trainer.speech.augment import augment
 from trainer.speech.corpus import SPLITS, Corpus
 from trainer.speech.visemes import closures
@@ -102,7 +103,8 @@ def pretrain(
                 log.write(json.dumps(row) + "\n")
                 log.flush()
     encoder.eval()
-    save_file(encoder.state_dict(), out / "audio_encoder.safetensors")
+    with room_on_disk(out / "audio_encoder.safetensors"):
+        save_file(encoder.state_dict(), out / "audio_encoder.safetensors")
     return {
         split: float(aperture_r(encoder, unheard, 60).mean())
         for split, unheard in zip(SPLITS[1:], held_out, strict=True)

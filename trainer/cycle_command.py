@@ -4,8 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from engine.variants import find_variant
-from trainer.arguments import forget_budget, positive_float, positive_int, seed, writable_folder
+from trainer.arguments import forget_budget, nano_folder, positive_float, positive_int, seed, writable_folder
 from trainer.cycle import Cycles, Waiting, finished, run_cycles
 from trainer.recipes import RECIPES, NDPORecipe
 
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what can be done now; say what labels are needed, or where the model is."""
-    folder = find_variant(args.model).folder
+    folder = nano_folder(args.model, "cycle")
     block = replace(
         NDPORecipe(),
         steps=args.steps,

@@ -18,8 +18,7 @@ from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.pipeline import LATENTS_KEY
 from engine.request import Box
-from engine.variants import find_variant
-from trainer.arguments import positive_float
+from trainer.arguments import nano_folder, positive_float
 from trainer.judge import RULES, Judgement
 
 
@@ -39,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a line for every clip, and on stderr how many are bad."""
-    model, rule = NanoModel.load(find_variant(args.model).folder), RULES[args.issue]
+    model, rule = NanoModel.load(nano_folder(args.model, "judge")), RULES[args.issue]
     judged = [(clip, _measured(rule, clip.latents, model)) for clip in _listed(args.clips, model, args.model)]
     for clip, found in judged:
         said = {"issue": args.issue, "region": rule.region(clip.face_box)} if found > args.over else {"issue": None}

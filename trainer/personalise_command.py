@@ -5,8 +5,7 @@ from pathlib import Path
 
 from engine.errors import UserError
 from engine.model.nano import NanoModel
-from engine.variants import find_variant
-from trainer.arguments import positive_int, seed
+from trainer.arguments import nano_folder, positive_int, seed
 from trainer.personalise import personalise, read_talk
 
 
@@ -25,10 +24,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, and print where the model is and whether it helped."""
     if not args.video.is_file():
         raise UserError(f"There is no video {args.video}.", "video")
-    variant = find_variant(args.model)
-    if not variant.is_nano:
-        raise UserError(f"{variant.title} is not personalised; --model takes nano, or a folder of one.", "model")
-    start = NanoModel.load(variant.folder)
+    start = NanoModel.load(nano_folder(args.model, "personalise"))
     folder = args.folder or Path("runs", args.video.stem)
     model, before, after = personalise(read_talk(args.video, start), start, folder, steps=args.steps, seed=args.seed)
     print(f"Loss on the video's last fifth, which was not learned from: {before:.4f} before, {after:.4f} after.")

@@ -85,7 +85,7 @@ class Processes:
         two differ by what was learned alone."""
         velocity.requires_grad_(False).to(self.device)
         if self._accelerator.mixed_precision == "bf16":
-            velocity.forward = torch.autocast(self.device.type, torch.bfloat16)(velocity.forward)  # type: ignore[method-assign]
+            velocity.forward = torch.autocast(self.device.type, torch.bfloat16)(velocity.forward)
 
     def part(self, batch: FlowBatch) -> FlowBatch:
         """This process's clips of `batch`, on its device. Raises UserError where they cannot be shared evenly."""

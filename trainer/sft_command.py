@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.errors import UserError
 from engine.model.nano import NanoModel
 from engine.variants import NANO_FOLDER, find_variant
-from trainer.arguments import positive_int, seed, whole_number
+from trainer.arguments import nano_folder, positive_int, seed, whole_number
 from trainer.processes import REPORTS
 from trainer.recipes import RECIPES, released_soup
 from trainer.sft import train
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = RECIPES[args.recipe]()
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
-    start = _nano(args.start, recipe.name) if args.start else None
+    start = NanoModel.load(nano_folder(args.start, f"{recipe.name} (--start)")) if args.start else None
     print(
         train(
             recipe,
@@ -67,13 +67,6 @@ def run(args: argparse.Namespace) -> int:
         )
     )
     return 0
-
-
-def _nano(name: str, recipe: str) -> NanoModel:
-    variant = find_variant(name)
-    if not variant.is_nano:
-        raise UserError(f"{recipe} trains a nano, {name} is a released model: take {RELEASED}.", "start")
-    return NanoModel.load(variant.folder)
 
 
 def _released(args: argparse.Namespace) -> int:

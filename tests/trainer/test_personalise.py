@@ -75,6 +75,6 @@ def test_a_video_that_cannot_be_learned_from_is_one_clear_line(nano_folder, port
     assert "at least 6 s" in said(film(tmp_path / "short.mp4", portrait, 10), "--model", str(nano_folder))
     sound = tmp_path / "sound.wav"
     soundfile.write(sound, voice_like(1.0), RATE_HZ)
-    assert "not personalised" in said(sound, "--model", "flash")
+    assert "takes nano" in said(sound, "--model", "flash")
     silence = film(tmp_path / "silent.mp4", portrait, 151, np.zeros(151 * 1920, np.float32))
     assert "silent" in said(silence, "--model", str(nano_folder))
