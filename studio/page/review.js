@@ -201,13 +201,17 @@ em.review = (root) => {
     await refresh();
   };
 
-  // A new batch is shown to who has just made it, and to who has nothing left to do.
-  const load = async (made = false) => {
+  // A new batch is shown to who has just made it, and to who has nothing left to do. One look after the other: an older
+  // answer must not take back what a newer one has told.
+  let offered = new Set(), looking = Promise.resolve();
+  const load = (made = false) => (looking = looking.catch(() => {}).then(() => look(made)));
+  const look = async (made) => {
     const response = await fetch("review/setup");
     const answer = await response.json();
     if (!response.ok) return say(answer.error, true);
-    const fresh = answer.batches.find((each) => !setup?.batches.some((known) => known.id === each.id));
-    const opened = made || (setup && !items.length && !batchNow()?.waiting) ? fresh : null;
+    const free = made || (setup && !items.length && !batchNow()?.waiting);
+    const opened = free ? answer.batches.find((each) => !offered.has(each.id)) : null;
+    if (free || !setup) offered = new Set(answer.batches.map((each) => each.id));
     setup = answer;
     words = setup.words;
     player ??= em.reviewPlayer(root, {

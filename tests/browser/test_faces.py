@@ -133,7 +133,7 @@ def test_a_speaker_is_learned_speaks_counts_and_is_forgotten(server: Server, vis
     page.click("#speaker-learn")
     expect(page.locator("#error-speaker")).to_contain_text("Choose a video")
     page.set_input_files("#speaker-video input[type=file]", video)
-    expect(page.locator("#speaker-video")).to_contain_text("talk.mp4")
+    page.locator("#speaker-video").get_by_role("row", name="talk.mp4").wait_for()
     page.fill("#speaker-steps input", "40")
     page.fill("#speaker-name input, #speaker-name textarea", "Ada")
     page.click("#speaker-learn")
