@@ -164,4 +164,5 @@ def find_variant(model: str) -> Variant:
 def name_of(model: str) -> str:
     """What the `model` of a request is called: its name, or its folder's; a trainer's RUN/model is called after RUN."""
     folder = Path(model)
-    return folder.parent.name if folder.name == TRAINED_NAME else folder.name
+    called_after = folder.parent if folder.name == TRAINED_NAME else folder
+    return called_after.name or TRAINED_NAME

@@ -19,12 +19,12 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
-from studio.label_lines import BATCHES, CLIPS, EVENTS, BatchLine, ClipLine, EventLine, lines_in
+from studio.label_lines import BATCHES, CLIPS, EVENTS, ClipLine, EventLine, lines_in
 from studio.review.clips import ClipFolder
 from studio.review.database import Database
 from studio.review.restore import restore
 from studio.review.rows import BatchRow, ClipRow, EventRow, ItemRow
-from studio.review.store import ReviewStore
+from studio.review.store import BatchFacts, ReviewStore
 
 EVERY_S = 5.0
 UPLOAD_EVERY_MIN = 5.0
@@ -69,7 +69,7 @@ class LabelBackup:
             told = {clip for _, item, _, _, _ in wanted for clip in (item.clip_id, item.other_clip_id) if clip}
             clips = self._first_told(CLIPS, told)
             lines: dict[str, list[BaseModel]] = {
-                BATCHES: _rows(session, BatchRow, BatchLine, batches),
+                BATCHES: _rows(session, BatchRow, BatchFacts, batches),
                 CLIPS: _rows(session, ClipRow, ClipLine, clips),
                 EVENTS: [_line(*each) for each in wanted],
             }

@@ -11,26 +11,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from studio.review.labels import Kind
-from studio.review.store import BatchKind, Clip
+from studio.review.store import Clip
 
 EVENTS, BATCHES, CLIPS = "events", "batches", "clips"
 """How the files of each kind of line begin."""
 Line = TypeVar("Line", bound=BaseModel)
-
-
-class BatchLine(BaseModel):
-    """A batch."""
-
-    model_config = ConfigDict(frozen=True, from_attributes=True)
-
-    title: str
-    kind: BatchKind
-    overlap: int
-    stage: str
-    side_a: str
-    side_b: str
-    created_by: str
-    created_s: float
 
 
 class ClipLine(Clip):

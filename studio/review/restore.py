@@ -12,9 +12,9 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from studio.label_lines import BATCHES, CLIPS, EVENTS, BatchLine, ClipLine, EventLine, lines_in
+from studio.label_lines import BATCHES, CLIPS, EVENTS, ClipLine, EventLine, lines_in
 from studio.review.rows import AnswerRow, BatchRow, ClipRow, EventRow, ItemRow
-from studio.review.store import Batch, ReviewStore
+from studio.review.store import Batch, BatchFacts, ReviewStore
 
 AT_ONCE = 500
 """Events a transaction: whoever labels meanwhile waits for no longer than that takes."""
@@ -31,7 +31,7 @@ class Restored:
 
 def restore(store: ReviewStore, folder: Path, has_video: Callable[[str], bool]) -> Restored:
     """Add what the lines in `folder` tell and the store does not have. `has_video` is asked of a clip's id."""
-    batches = {(line.title, line.created_s): line for line in lines_in(folder, BATCHES, BatchLine)}
+    batches = {(line.title, line.created_s): line for line in lines_in(folder, BATCHES, BatchFacts)}
     clips = {line.id: line for line in lines_in(folder, CLIPS, ClipLine)}
     events = {line.client_id: line for line in lines_in(folder, EVENTS, EventLine)}
     with store.database.reading() as session:
@@ -55,7 +55,7 @@ class _Placing:
 
     store: ReviewStore
     session: Session
-    batches: dict[tuple[str, float], BatchLine]
+    batches: dict[tuple[str, float], BatchFacts]
     clips: dict[str, ClipLine]
     known: dict[str, int]
     has_video: Callable[[str], bool]

@@ -29,12 +29,11 @@ PAUSE_S = 120.0
 """Whoever presses no key for longer was away; their pace leaves that out."""
 
 
-class Batch(BaseModel):
-    """Clips, or pairs, that are labelled together."""
+class BatchFacts(BaseModel):
+    """What a batch is, in whatever database."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
 
-    id: int
     title: str
     kind: BatchKind
     overlap: int
@@ -43,6 +42,12 @@ class Batch(BaseModel):
     side_b: str
     created_by: str
     created_s: float
+
+
+class Batch(BatchFacts):
+    """Clips, or pairs, that are labelled together."""
+
+    id: int
 
 
 class Clip(BaseModel):

@@ -7,7 +7,7 @@ import pytest
 from engine.errors import UserError
 from engine.request import GenerationRequest, build_request, flatten
 from engine.settings import Settings
-from engine.variants import NANO
+from engine.variants import NANO, name_of
 
 GOOD = {"image": "face.png", "audio": "voice.wav", "out": "out.mp4"}
 
@@ -93,3 +93,11 @@ def test_a_folder_with_a_model_is_a_model(tmp_path: Path):
 def test_flattening_names_every_setting():
     assert flatten({"a": {"b": 1, "c": {"d": 2}}, "e": 3}) == {"a.b": 1, "a.c.d": 2, "e": 3}
     assert "phda.audio.high" in flatten(Settings().model_dump())
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [("nano", "nano"), ("runs/ada/model", "ada"), ("/models/mine", "mine"), ("model", "model"), ("/model", "model")],
+)
+def test_a_model_is_called_by_its_name_or_its_folders(model, name):
+    assert name_of(model) == name
