@@ -43,6 +43,7 @@ def unlearn(start: NanoModel, method: str, shared: Shared, seed: int) -> tuple[N
     blocks = {"dpo": 1, "ndpo": 2}[method]
     behind = round(SFT_SHARE * shared.steps / blocks)
     each = shared.steps // blocks - behind
+    recipe_of(Training(schedule="uniform"), behind, seed)  # too few steps are refused before anything is made
     limit = opening_limit(start)
     model, told = start, list[str]()
     for number in range(blocks):

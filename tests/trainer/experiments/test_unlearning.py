@@ -74,6 +74,12 @@ def test_a_model_without_the_defect_has_nothing_to_unlearn(few_candidates, small
     assert told.count("too few to learn from, SFT instead") == 2
 
 
+def test_too_few_steps_are_refused_before_anything_is_made(shared):
+    with pytest.raises(UserError, match="allow more minutes"):
+        unlearn(tiny_nano(), "ndpo", shared, seed=0)
+    assert sorted(path.name for path in shared.runs.iterdir()) == ["corpus"]
+
+
 def test_a_steady_turn_has_no_jerk_and_a_swing_has_its_own():
     times_s = np.arange(200) / 25
     still = np.zeros_like(times_s)
