@@ -68,6 +68,7 @@ def test_every_method_trains_and_says_what_it_did(method, blocks, shared, monkey
 
 def test_a_model_without_the_defect_has_nothing_to_unlearn(few_candidates, small_recipes, shared, monkeypatch):
     monkeypatch.setattr(unlearning, "opening_limit", lambda model: np.inf)
+    monkeypatch.setattr(unlearning, "SFT_SHARE", 0.5)
     start = tiny_nano()
     start.checkpoint_sha256 = "0" * 64
     _, told = unlearn(start, "ndpo", shared, seed=0)
