@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from engine.errors import UserError
-from engine.progress import ProgressCallback, ignore_progress
-from engine.records import GenerationRecord
-from engine.request import GenerationRequest
-from engine.variants import NANO, find_variant
+from engine.contract.errors import UserError
+from engine.contract.progress import ProgressCallback, ignore_progress
+from engine.contract.records import GenerationRecord
+from engine.contract.request import GenerationRequest
+from engine.contract.variants import NANO, find_variant
 from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
 from studio.spaces import surroundings
 from studio.zero_gpu import on_zero_gpu
@@ -127,8 +127,8 @@ class LocalEngine:
 
     def view_voice(self, path: Path) -> VoiceView:
         """The sound's length. Raises UserError."""
-        from engine.inputs import SILENCE_NOTICE
         from engine.media.audio import SAMPLE_RATE_HZ, is_silent, read_audio
+        from engine.media.inputs import SILENCE_NOTICE
 
         wave = read_audio(path, max_s=find_variant(self._model).max_audio_s)
         return VoiceView(len(wave) / SAMPLE_RATE_HZ, SILENCE_NOTICE if is_silent(wave) else None)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import bench, proof
-from engine.errors import UserError
+from engine.contract.errors import UserError
 
 
 def make_parser() -> argparse.ArgumentParser:

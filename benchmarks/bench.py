@@ -18,11 +18,11 @@ from benchmarks import step
 from benchmarks.counts import forwards_of, small_clip, small_transformer
 from benchmarks.jobs import run_apart
 from benchmarks.rows import table
-from engine.model.transformer import EchoMimicTransformer3DModel
-from engine.request import build_request
+from engine.contract.request import build_request
+from engine.contract.settings import Settings
+from engine.contract.variants import FPS
 from engine.sampling.denoise import denoise
-from engine.settings import Settings
-from engine.variants import FPS
+from engine.wan.transformer import EchoMimicTransformer3DModel
 
 CACHES = ("off", "magcache", "teacache", "taylorseer", "first_block")
 CACHE_STEPS = 25

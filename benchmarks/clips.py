@@ -18,27 +18,27 @@ from torch import Tensor
 
 from benchmarks.jobs import voice
 from benchmarks.rows import Place, Row, at_least, at_most
-from engine.inputs import Inputs, read_inputs
+from engine.contract.progress import ProgressMeter, ignore_progress
+from engine.contract.request import GenerationRequest, build_request
+from engine.contract.variants import FPS, find_variant
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.face import find_face, track_face
+from engine.media.inputs import Inputs, read_inputs
 from engine.media.lip_region import lip_box
 from engine.media.picture import even_size, read_picture
 from engine.media.video import read_video_frames
-from engine.model.nano import NanoModel
-from engine.nano_animator import NanoAnimator
+from engine.nano.animator import NanoAnimator
+from engine.nano.model import NanoModel
 from engine.pipeline import generate
-from engine.progress import ProgressMeter, ignore_progress
-from engine.request import GenerationRequest, build_request
 from engine.sampling.denoise import denoise
 from engine.sampling.long_video import Window
 from engine.sampling.tasks import FRAMES_PER_LATENT
 from engine.session import EXPECTED_S
-from engine.variants import FPS, find_variant
-from trainer.evaluate.contact_sheet import ContactSheet
-from trainer.evaluate.fidelity import luma, luma_psnr_db
-from trainer.evaluate.lip_metrics import lip_metrics
-from trainer.evaluate.mouth import inner_lip_aperture
-from trainer.evaluate.speech_tracks import band_log_energy_db
+from trainer.metrics.contact_sheet import ContactSheet
+from trainer.metrics.fidelity import luma, luma_psnr_db
+from trainer.metrics.lip_metrics import lip_metrics
+from trainer.metrics.mouth import inner_lip_aperture
+from trainer.metrics.speech_tracks import band_log_energy_db
 
 SPEAKER = "2025-07-14-3927"
 """The examples' portrait whose own speech is among them."""

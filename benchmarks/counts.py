@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 from benchmarks.jobs import PARITY
 from benchmarks.rows import Place, Row, at_most
-from engine.model.checkpoints import ReleasedTransformer, load_transformer
-from engine.model.condition_cache import ConditionCache
-from engine.model.transformer import EchoMimicTransformer3DModel
-from engine.request import build_request
+from engine.contract.request import build_request
+from engine.contract.settings import LongVideoSettings
+from engine.sampling.condition_cache import ConditionCache
 from engine.sampling.denoise import Conditions, denoise
 from engine.sampling.long_video import plan_windows
 from engine.sampling.phase_negative import NegativeText
 from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
-from engine.settings import LongVideoSettings
+from engine.wan.checkpoints import ReleasedTransformer, load_transformer
+from engine.wan.transformer import EchoMimicTransformer3DModel
 
 PRESETS = (
     ("preview", 25, "exact", 75),
@@ -144,7 +144,7 @@ def encoder(place: Place) -> list[Row]:
 
     with tempfile.TemporaryDirectory() as folder:
         pictures, films = encoded_latents(place.examples, Path(folder))
-    from engine.pixel_animator import WINDOW_LATENT_FRAMES
+    from engine.wan.animator import WINDOW_LATENT_FRAMES
 
     overlap = LongVideoSettings().overlap_latent_frames
     shares = []

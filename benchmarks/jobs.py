@@ -82,7 +82,7 @@ def peak_bytes() -> int:
 
 def run(model: Model, seconds: float, examples: Path, settings: dict[str, Any]) -> Cost:
     """One talking-head job in this process, from files to a file."""
-    from engine.request import build_request
+    from engine.contract.request import build_request
     from engine.session import Session
 
     with tempfile.TemporaryDirectory() as name:

@@ -12,7 +12,7 @@ from diffusers import WanTransformer3DModel
 from diffusers.models.transformers.transformer_wan import WanAttnProcessor
 from torch import Tensor, nn
 
-from engine.model.transformer import EchoMimicTransformer3DModel
+from engine.wan.transformer import EchoMimicTransformer3DModel
 
 
 class NaiveAudioProcessor(WanAttnProcessor):

@@ -8,13 +8,13 @@ import soundfile
 import torch
 
 from benchmarks.jobs import PARITY, portrait_of, voice
-from engine.inputs import Inputs, read_inputs
+from engine.contract.request import GenerationRequest, build_request
+from engine.contract.variants import FPS
 from engine.media.audio import SAMPLE_RATE_HZ
+from engine.media.inputs import Inputs, read_inputs
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter
-from engine.pixel_animator import PixelAnimator
-from engine.request import GenerationRequest, build_request
-from engine.variants import FPS
+from engine.wan.animator import PixelAnimator
 from tests.released_layout import write_released_model
 
 SMALL = {"sampling.size_px": 128}

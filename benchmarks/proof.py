@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import clips, counts, memory, pictures, step
 from benchmarks.rows import Measure, Place, Row, table
-from engine.errors import UserError
+from engine.contract.errors import UserError
 
 ROWS: dict[str, Measure] = {
     "parity": counts.parity,

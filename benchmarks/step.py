@@ -8,8 +8,8 @@ from torch import Tensor
 
 from benchmarks.naive import NaiveModel
 from benchmarks.rows import Measure, Place, Row, at_least
-from engine.model.condition_cache import ConditionCache
-from engine.model.transformer import EchoMimicTransformer3DModel
+from engine.sampling.condition_cache import ConditionCache
+from engine.wan.transformer import EchoMimicTransformer3DModel
 
 LAYERS = 2
 SIZES = {320: (5, 16, 16), 1470: (5, 28, 42), 6006: (7, 52, 66)}

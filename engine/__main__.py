@@ -20,12 +20,12 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from tqdm import tqdm
 
-from engine.errors import UserError
-from engine.presets import GUIDANCE_PRESETS, SPEED_PRESETS
-from engine.progress import Progress
-from engine.request import GenerationRequest, build_request, flatten
-from engine.settings import Settings
-from engine.variants import NANO, VARIANTS, find_variant
+from engine.contract.errors import UserError
+from engine.contract.presets import GUIDANCE_PRESETS, SPEED_PRESETS
+from engine.contract.progress import Progress
+from engine.contract.request import GenerationRequest, build_request, flatten
+from engine.contract.settings import Settings
+from engine.contract.variants import NANO, VARIANTS, find_variant
 
 REQUEST_FLAGS = [name for name in GenerationRequest.model_fields if not name.startswith("settings")]
 
@@ -167,7 +167,7 @@ def _resume_folder(request: GenerationRequest) -> Path | None:
 
 def inspect(arguments: argparse.Namespace) -> None:
     """Print the record that a video carries, as JSON."""
-    from engine.records import read_record
+    from engine.contract.records import read_record
 
     print(read_record(arguments.video).model_dump_json(indent=2))
 
@@ -176,14 +176,14 @@ def models(arguments: argparse.Namespace) -> None:
     """List the models and whether they are installed; download one; or verify one."""
     match arguments.deed:
         case "download":
-            from engine.model.downloads import download
+            from engine.wan.downloads import download
 
             variant = find_variant(arguments.model)
             folder = arguments.to or variant.folder
             download(variant, folder)
             print(f"{variant.name} is whole, in {folder}")
         case "verify":
-            from engine.model.downloads import verify
+            from engine.wan.downloads import verify
 
             variant = find_variant(arguments.model)
             if faults := verify(variant.folder):

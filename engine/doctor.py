@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.variants import NANO, VARIANTS
+from engine.contract.variants import NANO, VARIANTS
 
 MIN_FREE_GB = 1.0
 
@@ -89,8 +89,8 @@ def _released() -> str:
 
 
 def _memory() -> str:
-    from engine.model.devices import best_precision, device_for
-    from engine.model.memory import GB, free_bytes
+    from engine.wan.devices import best_precision, device_for
+    from engine.wan.memory import GB, free_bytes
 
     device = device_for()
     return f"{free_bytes(device, 0) / GB:.1f} GB free on the {device.type}, which computes in {best_precision(device)}"

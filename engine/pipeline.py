@@ -19,20 +19,20 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from engine.animator import Animator
-from engine.errors import UserError
-from engine.inputs import MEDIA_FIELDS, SOUNDTRACK_RATE_HZ, Inputs
+from engine.contract.errors import UserError
+from engine.contract.progress import ProgressMeter
+from engine.contract.records import METADATA_KEY, GenerationRecord
+from engine.contract.request import GenerationRequest
+from engine.contract.settings import LiveSettings
+from engine.contract.variants import FPS
 from engine.media.drift import ColourMatch, DriftMeter
+from engine.media.inputs import MEDIA_FIELDS, SOUNDTRACK_RATE_HZ, Inputs
 from engine.media.video import VideoWriter
-from engine.progress import ProgressMeter
-from engine.records import METADATA_KEY, GenerationRecord
-from engine.request import GenerationRequest
+from engine.sampling.animator import Animator
 from engine.sampling.denoise import Conditions, Stretch, denoise
 from engine.sampling.long_video import plan_windows
 from engine.sampling.resume import ClipKeeper
 from engine.sampling.tasks import FRAMES_PER_LATENT, next_valid_length, to_latent_frames
-from engine.settings import LiveSettings
-from engine.variants import FPS
 
 PREVIEW_EVERY_S = 0.7
 PREVIEW_SHARE = 0.1

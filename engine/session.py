@@ -9,17 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import NotFinite, UserError, full_disk_said
-from engine.progress import ProgressCallback, ProgressMeter, Stage, ignore_progress
-from engine.records import GenerationRecord
-from engine.request import GenerationRequest
-from engine.settings import RuntimeSettings
-from engine.variants import Variant, find_variant
+from engine.contract.errors import NotFinite, UserError, full_disk_said
+from engine.contract.progress import ProgressCallback, ProgressMeter, Stage, ignore_progress
+from engine.contract.records import GenerationRecord
+from engine.contract.request import GenerationRequest
+from engine.contract.settings import RuntimeSettings
+from engine.contract.variants import Variant, find_variant
 
 if TYPE_CHECKING:
-    from engine.animator import Animator
-    from engine.inputs import Inputs
-    from engine.settings import LiveSettings
+    from engine.contract.settings import LiveSettings
+    from engine.media.inputs import Inputs
+    from engine.sampling.animator import Animator
 
 EXPECTED_S: dict[Stage, float] = {
     "reading": 1.0,
@@ -48,7 +48,7 @@ class Session:
 
         variant = find_variant(model)
         if not variant.is_nano:
-            import engine.pixel_animator  # noqa: F401
+            import engine.wan.animator  # noqa: F401
 
             _check_installed(variant)
             return
@@ -77,7 +77,7 @@ class Session:
             loaded = any(folder == variant.folder.resolve() for folder, _ in self._models)
             meter = ProgressMeter(on_progress, EXPECTED_S | ({"loading": 0.0} if loaded else {}))
             meter.report("reading", 0, 1)
-            from engine.inputs import read_inputs
+            from engine.media.inputs import read_inputs
 
             inputs = read_inputs(request)
             meter.report("loading", 0, 1)
@@ -118,7 +118,7 @@ class Session:
         """The request's LoRA on, any other off."""
         if find_variant(request.model).is_nano:
             return
-        from engine.model.lora import load_lora, unload_lora
+        from engine.wan.lora import load_lora, unload_lora
 
         transformer: Any = animator.transformer
         unload_lora(transformer)
@@ -138,9 +138,9 @@ class Session:
         return sum(parameter.nbytes for transformer in held for parameter in transformer.parameters())
 
     def _load_released(self, variant: Variant, runtime: RuntimeSettings) -> "Animator":
-        from engine.model.devices import device_for, dtype_of, tune
-        from engine.model.parallel import processes, share
-        from engine.pixel_animator import PixelAnimator
+        from engine.wan.animator import PixelAnimator
+        from engine.wan.devices import device_for, dtype_of, tune
+        from engine.wan.parallel import processes, share
 
         # Two released models are too much for most machines.
         self._models = {key: model for key, model in self._models.items() if model.workers > 1}
@@ -167,9 +167,9 @@ def _planned(
     variant: Variant, request: GenerationRequest, inputs: "Inputs", held_bytes: int
 ) -> tuple[RuntimeSettings, str]:
     """The runtime settings with what is `auto` decided for this machine's device and this clip, and the plan."""
-    from engine.model.devices import check_attention, plan
-    from engine.model.parallel import processes
-    from engine.pixel_animator import WINDOW_LATENT_FRAMES, frame_size
+    from engine.wan.animator import WINDOW_LATENT_FRAMES, frame_size
+    from engine.wan.devices import check_attention, plan
+    from engine.wan.parallel import processes
 
     settings = request.settings
     _check_installed(variant)
@@ -192,8 +192,8 @@ def _planned(
 
 def _instead(runtime: RuntimeSettings, error: Exception) -> tuple[RuntimeSettings, str]:
     """The settings to try again with behind `error`, in words too; raises it where there are none."""
-    from engine.model.memory import FALLBACK, is_out_of_memory
-    from engine.model.parallel import processes
+    from engine.wan.memory import FALLBACK, is_out_of_memory
+    from engine.wan.parallel import processes
 
     if isinstance(error, NotFinite):
         if runtime.precision not in {"fp16", "bf16"}:
@@ -216,7 +216,7 @@ def _instead(runtime: RuntimeSettings, error: Exception) -> tuple[RuntimeSetting
 
 
 def _free_unused() -> None:
-    from engine.model.memory import free_unused
+    from engine.wan.memory import free_unused
 
     free_unused()
 
@@ -224,8 +224,8 @@ def _free_unused() -> None:
 def _load_nano(variant: Variant) -> "Animator":
     import torch
 
-    from engine.model.nano import NanoModel
-    from engine.nano_animator import NanoAnimator
+    from engine.nano.animator import NanoAnimator
+    from engine.nano.model import NanoModel
 
     # The denoising loop runs several forwards at a time instead, each on one thread.
     torch.set_num_threads(1)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError
-from engine.request import GenerationRequest
+from engine.contract.errors import UserError
+from engine.contract.request import GenerationRequest
 from studio.examples import PICTURE_SUFFIXES, SOUND_SUFFIXES
 
 FIELD = "batch"

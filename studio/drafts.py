@@ -8,9 +8,9 @@ import logging
 import threading
 from pathlib import Path
 
-from engine.errors import UserError
-from engine.request import GenerationRequest, build_request
-from engine.variants import NANO, find_variant
+from engine.contract.errors import UserError
+from engine.contract.request import GenerationRequest, build_request
+from engine.contract.variants import NANO, find_variant
 from studio.job_rows import Job
 from studio.jobs import DRAFT_NAME, JobStore
 from studio.ports import EnginePorts

@@ -15,9 +15,9 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from engine.request import flatten
-from engine.settings import Settings
-from engine.variants import Variant
+from engine.contract.request import flatten
+from engine.contract.settings import Settings
+from engine.contract.variants import Variant
 from studio.views import field_error, said
 from studio.words import label, tr
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
-from engine.variants import TASK_INFO
+from engine.contract.variants import TASK_INFO
 from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job
 from studio.jobs import POSTER_NAME
 from studio.views import where

@@ -22,10 +22,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 
-from engine.errors import UserError
-from engine.progress import Progress
-from engine.records import GenerationRecord
-from engine.request import GenerationRequest
+from engine.contract.errors import UserError
+from engine.contract.progress import Progress
+from engine.contract.records import GenerationRecord
+from engine.contract.request import GenerationRequest
 from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job, JobRow, State, Stop, Transaction, UploadRow, open_database
 
 MEDIA_FIELDS = ("image", "last_image", "video", "audio", "lora", "redo_latents")

@@ -6,7 +6,7 @@ used in its own resume files, and goes on with its request's settings.
 
 import threading
 
-from engine.settings import LiveSettings
+from engine.contract.settings import LiveSettings
 
 
 class LiveStore:

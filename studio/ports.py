@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from engine.progress import ProgressCallback
-from engine.records import GenerationRecord
-from engine.request import Box, GenerationRequest
-from engine.settings import LiveSettings
+from engine.contract.progress import ProgressCallback
+from engine.contract.records import GenerationRecord
+from engine.contract.request import Box, GenerationRequest
+from engine.contract.settings import LiveSettings
 
 Live = Callable[[int], LiveSettings]
 """What the denoising loop asks at every step: the settings that the step uses."""

@@ -4,7 +4,7 @@ Pure functions of the settings, for the page's curves, so that it needs no torch
 engine's own schedulers and PhDA. Convention: τ in (0, 1000], high = noisy = early.
 """
 
-from engine.settings import LiveSettings, PhaseBreakpoints, SamplingSettings, Settings
+from engine.contract.settings import LiveSettings, PhaseBreakpoints, SamplingSettings, Settings
 
 TRAINING_LEVELS = 1000
 """Noise levels of the schedule that the models were trained on; τ counts them."""

@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from engine.errors import FaceNotFound, UserError
-from engine.records import GenerationRecord
-from engine.request import GenerationRequest, build_request
-from engine.settings import LiveSettings
-from engine.variants import TASK_INFO, Task, Variant, find_variant
+from engine.contract.errors import FaceNotFound, UserError
+from engine.contract.records import GenerationRecord
+from engine.contract.request import GenerationRequest, build_request
+from engine.contract.settings import LiveSettings
+from engine.contract.variants import TASK_INFO, Task, Variant, find_variant
 from studio.job_rows import Job
 from studio.jobs import JobStore
 from studio.ports import EnginePorts

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.errors import UserError
-from engine.variants import TRAINED_NAME
+from engine.contract.errors import UserError
+from engine.contract.variants import TRAINED_NAME
 from studio import programs
 from studio.jobs import size_of
 from studio.programs import State

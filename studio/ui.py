@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
-from engine.variants import TASK_INFO, TASKS, Task
+from engine.contract.variants import TASK_INFO, TASKS, Task
 from studio import views
 from studio.examples import Examples
 from studio.review.desk import ReviewDesk

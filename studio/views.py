@@ -10,9 +10,9 @@ from typing import Any
 
 import gradio as gr
 
-from engine.progress import STAGES
-from engine.request import Box
-from engine.variants import name_of
+from engine.contract.progress import STAGES
+from engine.contract.request import Box
+from engine.contract.variants import name_of
 from studio.job_rows import Job
 from studio.ports import FilmView, PortraitView, Readiness, VoiceView
 from studio.words import tr

@@ -9,10 +9,10 @@ import logging
 import threading
 import time
 
-from engine.errors import Cancelled, StopEarly, UserError
-from engine.progress import Progress, ProgressCallback
-from engine.records import GenerationRecord
-from engine.request import GenerationRequest
+from engine.contract.errors import Cancelled, StopEarly, UserError
+from engine.contract.progress import Progress, ProgressCallback
+from engine.contract.records import GenerationRecord
+from engine.contract.request import GenerationRequest
 from studio.drafts import begin_draft
 from studio.job_rows import Job
 from studio.jobs import LATENTS_NAME, POSTER_NAME, RESUME_NAME, JobStore

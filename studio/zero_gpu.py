@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engine.progress import Progress, ProgressCallback
-from engine.records import GenerationRecord
-from engine.request import GenerationRequest
+from engine.contract.progress import Progress, ProgressCallback
+from engine.contract.records import GenerationRecord
+from engine.contract.request import GenerationRequest
 from studio.ports import Generate, Live
 
 ZERO_GPU_VARIABLE = "SPACES_ZERO_GPU"

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast, Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE, TOKENIZER
-from engine.variants import SPEECH_ENCODERS, TRANSFORMER_WEIGHTS
+from engine.contract.variants import SPEECH_ENCODERS, TRANSFORMER_WEIGHTS
+from engine.wan.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE, TOKENIZER
 
 TEXT_WIDTH, IMAGE_WIDTH, AUDIO_WIDTH = 32, 80, 48
 SPEECH_LAYERS = 2

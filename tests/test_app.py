@@ -18,8 +18,8 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 import app
+from engine.contract.variants import TASKS
 from engine.media.video import probe
-from engine.variants import TASKS
 from tests.serving import ROOT, START_S, free_port, serving
 
 

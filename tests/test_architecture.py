@@ -11,9 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("engine", "studio", "trainer")
-CONTRACT = {
-    f"engine.{name}" for name in ("errors", "progress", "settings", "variants", "request", "records", "presets")
-}
+CONTRACT = {f"engine.contract.{path.stem}" for path in (ROOT / "engine" / "contract").glob("[!_]*.py")}
 HEAVY = ("torch", "diffusers", "transformers", "mediapipe", "cv2", "av", "librosa", "gradio")
 MAX_LINES = 400
 
@@ -44,6 +42,27 @@ def test_arrows_point_towards_the_engine(path: Path):
     forbidden = {"engine": {"studio", "trainer", "app"}, "studio": {"trainer", "app"}, "trainer": {"studio", "app"}}
     wrong = [name for name in imports(path) if name.split(".")[0] in forbidden[package]]
     assert not wrong
+
+
+LAYERS = {
+    "engine": ("contract", "media", "sampling", "wan", "nano"),
+    "trainer": ("data", "loop", "metrics", "prepare", "subjects", "objectives", "cli"),
+}
+"""Lowest first: a module imports from its own layer and from those before it."""
+UPWARD = {
+    "engine/contract/records.py": "engine.media",  # read_record opens a file, and only then
+    "trainer/prepare/proof.py": "trainer.cli",  # a proof that has flags
+}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_layers_import_downwards_only(path: Path):
+    package, layer = (*path.relative_to(ROOT).parts, "")[:2]
+    layers = LAYERS.get(package, ())
+    if layer not in layers:
+        return
+    above = {f"{package}.{name}" for name in layers[layers.index(layer) + 1 :]} - {UPWARD.get(named(path))}
+    assert not [name for name in imports(path) if ".".join(name.split(".")[:2]) in above]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "studio").rglob("*.py")), ids=named)

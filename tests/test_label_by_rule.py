@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engine.records import NegativeRecord
+from engine.contract.records import NegativeRecord
 from tests.serving import ROOT, free_port, serving
 from trainer.__main__ import main
-from trainer.clips import ClipMaker
+from trainer.data.synthetic_clips import ClipMaker
 from trainer.prove.tiny import write_corpus
 
 PATIENCE_S = 120.0
@@ -78,7 +78,7 @@ def test_labels_by_a_rule_reach_the_trainer_unchanged(
     assert (jitter.id, jitter.severity, jitter.span_frames) == ("jitter", 3, (5, 20))
     assert [(issue.id, issue.severity) for issue in records[worse].issues] == [("blur", 2), ("lips-off", 1)]
 
-    monkeypatch.setattr("trainer.ndpo.ClipMaker", partial(ClipMaker, faces=8))
+    monkeypatch.setattr("trainer.objectives.ndpo.ClipMaker", partial(ClipMaker, faces=8))
     corpus = write_corpus(tmp_path / "corpus")
     asked = ["ndpo", "--model", nano_folder, "--labels", labels, "--run", tmp_path / "run", "--corpus", corpus]
     assert main([str(each) for each in (*asked, "--steps", 1, "--negatives", 2)]) == 0

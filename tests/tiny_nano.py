@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from engine.model.nano import NanoModel
+from engine.nano.model import NanoModel
 
 DESCRIPTION = {
     "transformer": {

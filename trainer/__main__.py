@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from engine.errors import UserError
-from trainer.prepare.files import NO_ROOM
+from engine.contract.errors import UserError
+from trainer.data.files import NO_ROOM
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,18 @@ class Command:
 
 
 COMMANDS = {
-    "synthesize": Command("trainer.synthesize_command", "make the synthetic speech corpus"),
-    "prepare": Command("trainer.prepare_command", "check real videos and encode them for a training"),
-    "audio-encoder": Command("trainer.audio_encoder_command", "pre-train nano's audio encoder on the corpus"),
-    "sft": Command("trainer.sft_command", "train a model by flow matching"),
-    "ndpo": Command("trainer.ndpo_command", "unlearn labelled clips by Negative-DPO, one block"),
-    "judge": Command("trainer.judge_command", "label candidates by a rule, for the review store"),
-    "cycle": Command("trainer.cycle_command", "Negative-DPO and SFT in turn, stopping for labels"),
-    "personalise": Command("trainer.personalise_command", "nano's motion after one person's, from a video of them"),
-    "plan": Command("trainer.plan_command", "which GPUs hold the training of a released model"),
-    "publish": Command("trainer.publish_command", "put a finished run into assets/"),
-    "evaluate": Command("trainer.evaluate.command", "measure finished videos"),
-    "experiment": Command("trainer.experiment_command", "what each part of the method is worth, at nano scale"),
+    "synthesize": Command("trainer.cli.synthesize_command", "make the synthetic speech corpus"),
+    "prepare": Command("trainer.cli.prepare_command", "check real videos and encode them for a training"),
+    "audio-encoder": Command("trainer.cli.audio_encoder_command", "pre-train nano's audio encoder on the corpus"),
+    "sft": Command("trainer.cli.sft_command", "train a model by flow matching"),
+    "ndpo": Command("trainer.cli.ndpo_command", "unlearn labelled clips by Negative-DPO, one block"),
+    "judge": Command("trainer.cli.judge_command", "label candidates by a rule, for the review store"),
+    "cycle": Command("trainer.cli.cycle_command", "Negative-DPO and SFT in turn, stopping for labels"),
+    "personalise": Command("trainer.cli.personalise_command", "nano's motion after one person's, from a video of them"),
+    "plan": Command("trainer.cli.plan_command", "which GPUs hold the training of a released model"),
+    "publish": Command("trainer.cli.publish_command", "put a finished run into assets/"),
+    "evaluate": Command("trainer.cli.evaluate_command", "measure finished videos"),
+    "experiment": Command("trainer.cli.experiment_command", "what each part of the method is worth, at nano scale"),
     "prove": Command("trainer.prove.command", "measure what the trainer promises, on tiny runs"),
     "proof-data": Command("trainer.prepare.proof", "measure what data preparation promises, on planted defects"),
     "proof": Command("trainer.evaluate.proof", "measure what the project promises, on real examples"),

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the bundled nano anew, from nothing to assets/: `make nano`, some three hours on one core, added up from its
 # parts. What is finished is not done again. Needs Debian's espeak-ng, flite, festival, festvox-kdlpc16k and curl. Labels
-# are given by a rule, through the review store of a studio that is started for it; see trainer/judge.py.
+# are given by a rule, through the review store of a studio that is started for it; see trainer/objectives/judge.py.
 set -eu
 PY=${PY:-.venv/bin/python}
 PORT=${PORT:-7899}
@@ -28,7 +28,7 @@ from pathlib import Path
 import soundfile
 from PIL import Image
 
-from trainer.evaluate.held_out import held_out_tracks
+from trainer.metrics.held_out import held_out_tracks
 
 folder = Path(sys.argv[1])
 for number, track in enumerate(held_out_tracks(("heldout_text",), 8, 4.0)):

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import soxr
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from engine.media.picture import is_picture
 
 SAMPLE_RATE_HZ = 16_000

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from engine.contract.records import WindowDrift
 from engine.media.face import detect_faces, skull_distance
-from engine.records import WindowDrift
 
 COLOUR_SIDE_PX = 128
 SHARPNESS_SIDE_PX = 512

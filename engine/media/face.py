@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from engine.errors import FaceNotFound
+from engine.contract.errors import FaceNotFound
 
 Box = tuple[float, float, float, float]
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.errors import FaceNotFound, UserError
+from engine.contract.errors import FaceNotFound, UserError
+from engine.contract.settings import LipSyncSettings
+from engine.contract.variants import FPS
 from engine.media.face import track_face
 from engine.media.video import read_timed_frames
-from engine.settings import LipSyncSettings
-from engine.variants import FPS
 
 BACKWARD_FRAMES = 32
 """How many frames are held at once while a film plays backwards."""

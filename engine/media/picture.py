@@ -12,7 +12,7 @@ import numpy as np
 import pillow_heif
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 
 pillow_heif.register_heif_opener()
 # The size is checked here, before anything is decoded, against our own limit and with our own words.

@@ -22,7 +22,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from engine.media.audio import OPEN_OPTIONS, SAMPLE_RATE_HZ
 
 CRF = 16

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from engine.errors import StopEarly
+from engine.contract.errors import StopEarly
+from engine.contract.settings import LiveSettings, Settings
 from engine.sampling.forwards import Conditions, Forwards, Moment
 from engine.sampling.guidance import UNCONDITIONAL, coefficients, with_one_text
 from engine.sampling.long_video import Window, add_window, blend_weights, left_weights, plan_windows
@@ -23,7 +24,6 @@ from engine.sampling.phase_negative import boosts
 from engine.sampling.phda import modal_weights
 from engine.sampling.schedulers import make_scheduler
 from engine.sampling.step_cache import step_cache
-from engine.settings import LiveSettings, Settings
 
 Watch = Callable[[float, Tensor | None], None]
 """Called with the steps done: after every forward, and at each step's end with the estimate of the clean latents

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from engine.errors import NotFinite
-from engine.model.condition_cache import ConditionCache
+from engine.contract.errors import NotFinite
+from engine.sampling.condition_cache import ConditionCache
 from engine.sampling.guidance import AUDIBLE, UNCONDITIONAL
 from engine.sampling.long_video import Window
 from engine.sampling.phase_negative import Boosts, NegativeText

@@ -10,7 +10,7 @@ coefficient times branch, so that a branch whose coefficient is zero need not be
 
 import math
 
-from engine.settings import GuidanceSettings
+from engine.contract.settings import GuidanceSettings
 
 BRANCHES = UNCONDITIONAL, WORDS_ONLY, AUDIBLE = "u", "t", "ta"
 """Negative text and null audio, text and null audio, text and audio."""

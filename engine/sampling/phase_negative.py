@@ -15,8 +15,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from engine.errors import UserError
-from engine.settings import PhaseNegativeSettings
+from engine.contract.errors import UserError
+from engine.contract.settings import PhaseNegativeSettings
 
 NEGATIVES_FILE = Path(__file__).parent.parent.parent / "assets" / "negatives.yaml"
 REFERENCE_STEPS = 3

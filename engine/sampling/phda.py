@@ -2,7 +2,8 @@
 
 Pure functions of (settings, tau); knows nothing about models or schedulers. tau in (0, 1000], high = noisy = early.
 Departure: a phase schedule is any piecewise-linear curve, because the paper's ablations need weights that Eq. 2 cannot
-express; Eq. 2 is one way to make one. The paper gives no numbers for the breakpoints; ours are in `engine.settings`.
+express; Eq. 2 is one way to make one. The paper gives no numbers for the breakpoints; ours are in
+`engine.contract.settings`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.settings import PhDASettings
+from engine.contract.settings import PhDASettings
 
 MODALITIES = ("text", "image", "audio")
 """The order of `modal_weights`, everywhere."""

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.settings import LiveSettings
+from engine.contract.settings import LiveSettings
 
 STATE_FILE = "clip.safetensors"
 _NUMBERS = ("lower_order_nums", "_step_index", "this_order")

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 
 SOLVERS = ("euler", "unipc", "dpm++")
 

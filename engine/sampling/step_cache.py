@@ -16,7 +16,7 @@ import torch
 from diffusers import FirstBlockCacheConfig, MagCacheConfig, TaylorSeerCacheConfig
 from torch import Tensor
 
-from engine.settings import CacheSettings
+from engine.contract.settings import CacheSettings
 
 MAG_RATIOS = (
     *(1.0, 1.0124, 1.00166, 0.99791, 0.99682, 0.99634, 0.99567, 0.99416, 0.99578, 0.9957, 0.99511, 0.99535, 0.99552),

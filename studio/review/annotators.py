@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from starlette.requests import HTTPConnection
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 
 NAME_COOKIE = "echomimic-annotator"
 NOBODY = "local"

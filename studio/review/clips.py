@@ -16,9 +16,9 @@ from typing import Any
 
 from sqlalchemy import delete, func, select
 
-from engine.errors import UserError
-from engine.records import GenerationRecord, read_record
-from engine.variants import find_variant
+from engine.contract.errors import UserError
+from engine.contract.records import GenerationRecord, read_record
+from engine.contract.variants import find_variant
 from studio.job_rows import PENDING, Job
 from studio.jobs import LATENTS_NAME, MEDIA_FIELDS, JobStore
 from studio.review.rows import ExpectedRow

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 WAIT_S = 30

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine.errors import UserError
-from engine.records import NegativeRecord, StoredFile
+from engine.contract.errors import UserError
+from engine.contract.records import NegativeRecord, StoredFile
 from studio.review.clips import ClipFolder
 from studio.review.export import negatives, preferences_csv
 from studio.review.store import ReviewStore

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError
-from engine.request import GenerationRequest
+from engine.contract.errors import UserError
+from engine.contract.request import GenerationRequest
 from studio.job_rows import Job
 from studio.review.clips import ClipFolder, Collector, Imported
 from studio.review.database import Database

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from engine.records import GenerationRecord, NegativeRecord, StoredFile
+from engine.contract.records import GenerationRecord, NegativeRecord, StoredFile
 from studio.review.clips import ClipFolder
 from studio.review.labels import Mark, negative_issue
 from studio.review.rows import AnswerRow, BatchRow, ClipRow, ItemRow

@@ -10,7 +10,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 
 ISSUES_PATH = Path(__file__).parents[2] / "assets" / "review_issues.yaml"
 PLAYER_KEYS = frozenset(" ,.zxlioqrwegsun?")

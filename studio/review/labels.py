@@ -12,9 +12,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from engine.errors import UserError
-from engine.records import NegativeIssue
-from engine.request import Box
+from engine.contract.errors import UserError
+from engine.contract.records import NegativeIssue
+from engine.contract.request import Box
 from studio.review.issues import Issue
 
 Kind = Literal["mark", "unmark", "note", "good", "bad", "prefer", "skip", "undo"]

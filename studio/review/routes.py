@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from studio.review.agreement import agreement_of
 from studio.review.annotators import Annotator, annotator_of, lead_of
 from studio.review.clips import ClipFolder

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from studio.review.database import Database
 from studio.review.issues import Issue
 from studio.review.labels import SKIPPED, Answer, KeyPress, add_up, data_of, is_swapped, said

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError
-from engine.variants import TRAINED_NAME
+from engine.contract.errors import UserError
+from engine.contract.variants import TRAINED_NAME
 from studio import programs
 from studio.programs import RUN_NAME, State
 

@@ -12,10 +12,10 @@ from typing import Any
 import gradio as gr
 from gradio.components.api_component import Api
 
-from engine.errors import UserError
-from engine.presets import GUIDANCE_PRESETS, SPEED_PRESETS
-from engine.request import GenerationRequest
-from engine.variants import TASK_INFO, VARIANTS, Task
+from engine.contract.errors import UserError
+from engine.contract.presets import GUIDANCE_PRESETS, SPEED_PRESETS
+from engine.contract.request import GenerationRequest
+from engine.contract.variants import TASK_INFO, VARIANTS, Task
 from studio.fields import SettingField, all_fields, json_schema
 from studio.inputs import PictureFile
 from studio.job_rows import Job

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 from gradio.utils import get_upload_folder
 
-from engine.request import Box
+from engine.contract.request import Box
 from studio import views
 from studio.ports import PortraitView
 from studio.service import Studio

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from engine.request import GenerationRequest
-from engine.variants import TASK_INFO, VARIANTS, Task, Variant, find_variant
+from engine.contract.request import GenerationRequest
+from engine.contract.variants import TASK_INFO, VARIANTS, Task, Variant, find_variant
 from studio import views
 from studio.examples import Examples
 from studio.fields import SettingsForm, draw_settings

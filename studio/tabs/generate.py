@@ -10,12 +10,12 @@ from typing import Any
 import gradio as gr
 from pydantic import ValidationError
 
-from engine.errors import UserError
-from engine.presets import preset_settings
-from engine.records import read_record
-from engine.request import GenerationRequest
-from engine.settings import Settings
-from engine.variants import TASK_INFO, Task, find_variant
+from engine.contract.errors import UserError
+from engine.contract.presets import preset_settings
+from engine.contract.records import read_record
+from engine.contract.request import GenerationRequest
+from engine.contract.settings import Settings
+from engine.contract.variants import TASK_INFO, Task, find_variant
 from studio import views
 from studio.batch import read_batch
 from studio.examples import Examples

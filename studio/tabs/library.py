@@ -5,7 +5,7 @@ Knows jobs and the store. What "open" and "use settings" do belongs to the gener
 
 import gradio as gr
 
-from engine.variants import TASK_INFO
+from engine.contract.variants import TASK_INFO
 from studio import job_views
 from studio.job_rows import Job
 from studio.service import Studio

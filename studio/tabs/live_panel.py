@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from engine.errors import UserError
-from engine.presets import GUIDANCE_PRESETS, SPEED_PRESETS
-from engine.request import build_request, flatten
-from engine.settings import LiveSettings, Settings
-from engine.variants import Variant
+from engine.contract.errors import UserError
+from engine.contract.presets import GUIDANCE_PRESETS, SPEED_PRESETS
+from engine.contract.request import build_request, flatten
+from engine.contract.settings import LiveSettings, Settings
+from engine.contract.variants import Variant
 from studio import views
 from studio.fields import SettingField, SettingsForm, draw_settings
 from studio.schedule import idle_notes, step_taus

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from studio import views
 from studio.examples import label_of
 from studio.inputs import PictureFile

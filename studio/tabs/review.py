@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.components.api_component import Api
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from studio import views
 from studio.review.annotators import Annotator, lead_of
 from studio.review.clips import Imported

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from engine.errors import UserError
-from engine.variants import NANO, VARIANTS, find_variant
+from engine.contract.errors import UserError
+from engine.contract.variants import NANO, VARIANTS, find_variant
 from studio import views
 from studio.service import Studio
 from studio.speakers import Speaker

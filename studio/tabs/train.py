@@ -10,8 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from engine.errors import UserError
-from engine.variants import find_variant
+from engine.contract.errors import UserError
+from engine.contract.variants import find_variant
 from studio import views
 from studio.review.annotators import lead_of
 from studio.review.desk import Candidates, NewBatch, ReviewDesk

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import app
-from engine.progress import ProgressCallback
-from engine.records import GenerationRecord
-from engine.request import GenerationRequest
+from engine.contract.progress import ProgressCallback
+from engine.contract.records import GenerationRecord
+from engine.contract.request import GenerationRequest
 from studio.ports import EnginePorts, Live
 from tests.studio.small_engine import HOLD_FILE
 

@@ -17,10 +17,10 @@ from typing import Any
 import soundfile
 from gradio_client import Client
 
+from engine.contract.records import read_record
+from engine.contract.request import flatten
+from engine.contract.variants import TASKS, VARIANTS
 from engine.media.video import probe, read_video_frames
-from engine.records import read_record
-from engine.request import flatten
-from engine.variants import TASKS, VARIANTS
 from tests.browser.conftest import PATIENCE_MS, sync_api
 from tests.browser.studio_steps import (
     GENERATE,

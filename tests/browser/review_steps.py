@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from engine.request import build_request
+from engine.contract.request import build_request
 from tests.browser.studio_steps import Server, Visitor
 from tests.studio.small_engine import SmallEngine
 

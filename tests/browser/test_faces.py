@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from engine.contract.variants import TRANSFORMER_WEIGHTS
 from engine.media.video import VideoWriter
-from engine.variants import TRANSFORMER_WEIGHTS
 from studio.tabs.face_boxes import read_box
 from tests.browser.studio_steps import (
     EXAMPLE,

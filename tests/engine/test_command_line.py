@@ -14,8 +14,8 @@ from PIL import Image
 from pydantic.fields import FieldInfo
 
 from engine.__main__ import main, make_parser, parse_request, settings_fields
-from engine.request import flatten
-from engine.variants import NANO, PREVIEW, VARIANTS
+from engine.contract.request import flatten
+from engine.contract.variants import NANO, PREVIEW, VARIANTS
 from tests.conftest import RATE_HZ, voice_like
 
 BARE = ["generate", "--image", "face.png", "--audio", "voice.wav", "--out", "out.mp4"]

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from engine.__main__ import main
-from engine.errors import UserError
+from engine.contract.errors import UserError
+from engine.contract.request import build_request
+from engine.contract.variants import TRANSFORMER_WEIGHTS
 from engine.media.video import read_video_frames
-from engine.model.transformer import EchoMimicTransformer3DModel
-from engine.request import build_request
 from engine.session import Session
-from engine.variants import TRANSFORMER_WEIGHTS
+from engine.wan.transformer import EchoMimicTransformer3DModel
 from tests.conftest import RATE_HZ, voice_like
 from tests.released_layout import write_released_model
 
@@ -109,7 +109,7 @@ def test_where_no_mode_is_left_it_is_one_line_and_no_file(run):
 
 
 def test_a_clip_that_cannot_fit_is_refused_before_the_model_is_loaded(run, monkeypatch):
-    from engine.model import devices
+    from engine.wan import devices
 
     monkeypatch.setattr(devices, "free_bytes", lambda device, held: 1e5)
     loaded = []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.progress import Progress, ProgressMeter
+from engine.contract.progress import Progress, ProgressMeter
 
 
 class Clock:

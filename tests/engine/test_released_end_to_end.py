@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.__main__ import main
-from engine.errors import UserError
+from engine.contract.errors import UserError
+from engine.contract.records import read_record
+from engine.contract.variants import TASKS, TRANSFORMER_WEIGHTS
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter, probe, read_video_frames
-from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE
-from engine.pixel_animator import GREY_SETTLES, PixelAnimator, levelled
-from engine.records import read_record
-from engine.variants import TASKS, TRANSFORMER_WEIGHTS
+from engine.wan.animator import GREY_SETTLES, PixelAnimator, levelled
+from engine.wan.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE
 from tests.conftest import voice_like
 from tests.released_layout import write_released_model
 
@@ -80,8 +80,8 @@ def animator(folders) -> PixelAnimator:
 def test_only_the_latents_that_are_used_go_through_the_encoder(animator, portrait, voice, tmp_path):
     from dataclasses import replace
 
-    from engine.inputs import read_inputs
-    from engine.request import build_request
+    from engine.contract.request import build_request
+    from engine.media.inputs import read_inputs
 
     request = build_request(
         {"model": "preview", "image": portrait, "audio": voice, "out": tmp_path / "o.mp4"}, {"sampling.size_px": 128}
@@ -102,7 +102,7 @@ def test_only_the_latents_that_are_used_go_through_the_encoder(animator, portrai
 
 
 def test_the_grey_tail_is_what_encoding_all_of_it_would_give(animator, portrait):
-    from engine.pixel_animator import _pixels
+    from engine.wan.animator import _pixels
 
     first = _pixels(read_picture(portrait), (64, 64))
     whole = animator.autoencoder.encode(torch.cat([first, torch.zeros(1, 3, 4 * 40, 64, 64)], dim=2))
@@ -204,7 +204,7 @@ def test_a_folder_without_its_transformer_is_not_installed(folders, voice, tmp_p
 
 
 def test_a_lora_changes_the_video_and_the_next_job_is_without_it(folders, voice, tmp_path):
-    from engine.request import build_request
+    from engine.contract.request import build_request
     from engine.session import Session
 
     random = torch.Generator().manual_seed(0)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UserError
-from engine.request import GenerationRequest, build_request, flatten
-from engine.settings import Settings
-from engine.variants import NANO, name_of
+from engine.contract.errors import UserError
+from engine.contract.request import GenerationRequest, build_request, flatten
+from engine.contract.settings import Settings
+from engine.contract.variants import NANO, name_of
 
 GOOD = {"image": "face.png", "audio": "voice.wav", "out": "out.mp4"}
 

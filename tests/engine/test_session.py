@@ -9,14 +9,14 @@ import pytest
 import soundfile
 from PIL import Image
 
-from engine.errors import Cancelled, FaceNotFound, UserError
-from engine.inputs import SILENCE_NOTICE, SOUNDTRACK_RATE_HZ
+from engine.contract.errors import Cancelled, FaceNotFound, UserError
+from engine.contract.progress import STAGES, Progress
+from engine.contract.records import GenerationRecord, read_record
+from engine.contract.request import GenerationRequest, build_request
 from engine.media.face import find_face
+from engine.media.inputs import SILENCE_NOTICE, SOUNDTRACK_RATE_HZ
 from engine.media.picture import read_picture
 from engine.media.video import probe, read_video_frames
-from engine.progress import STAGES, Progress
-from engine.records import GenerationRecord, read_record
-from engine.request import GenerationRequest, build_request
 from engine.session import Session
 from tests.conftest import RATE_HZ
 

@@ -8,13 +8,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from engine.__main__ import main
-from engine.errors import Cancelled, UserError
-from engine.inputs import read_inputs
+from engine.contract.errors import Cancelled, UserError
+from engine.contract.request import GenerationRequest, build_request
+from engine.media.inputs import read_inputs
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter, probe, read_video_frames
-from engine.nano_animator import NanoAnimator
+from engine.nano.animator import NanoAnimator
 from engine.pipeline import LATENTS_KEY
-from engine.request import GenerationRequest, build_request
 from engine.session import Session
 from tests.tiny_nano import tiny_nano
 

@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
-from engine.model import checkpoints
-from engine.model.encoders import ImageEncoder, TextEncoder, VideoAutoencoder
+from engine.wan import checkpoints
+from engine.wan.encoders import ImageEncoder, TextEncoder, VideoAutoencoder
 
 LIMIT = 1e-3
 

@@ -8,9 +8,9 @@ from accelerate import init_empty_weights
 from diffusers import AutoencoderKLWan
 from transformers import CLIPVisionModel, UMT5EncoderModel
 
-from engine.model import checkpoints
-from engine.model.sizes import autoencoder_base_dim, clip_config, transformer_sizes, umt5_config
-from engine.model.transformer import EchoMimicTransformer3DModel
+from engine.wan import checkpoints
+from engine.wan.sizes import autoencoder_base_dim, clip_config, transformer_sizes, umt5_config
+from engine.wan.transformer import EchoMimicTransformer3DModel
 
 
 def transformer(variant: str):

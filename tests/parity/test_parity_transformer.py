@@ -4,11 +4,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.model.checkpoints import load_transformer
-from engine.model.condition_cache import ConditionCache
-from engine.model.devices import tune
-from engine.model.memory import place
-from engine.settings import RuntimeSettings
+from engine.contract.settings import RuntimeSettings
+from engine.sampling.condition_cache import ConditionCache
+from engine.wan.checkpoints import load_transformer
+from engine.wan.devices import tune
+from engine.wan.memory import place
 
 LIMIT = 1e-4
 

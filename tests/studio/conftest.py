@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.request import GenerationRequest, build_request
+from engine.contract.request import GenerationRequest, build_request
 from studio.jobs import JobStore
 from studio.service import Studio
 from studio.worker import Worker

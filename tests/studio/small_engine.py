@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from engine.errors import FaceNotFound, StopEarly
+from engine.contract.errors import FaceNotFound, StopEarly
+from engine.contract.progress import Progress, ProgressCallback, ignore_progress
+from engine.contract.records import METADATA_KEY, GenerationRecord
+from engine.contract.request import GenerationRequest
+from engine.contract.settings import LiveSettings
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter, probe
-from engine.progress import Progress, ProgressCallback, ignore_progress
-from engine.records import METADATA_KEY, GenerationRecord
-from engine.request import GenerationRequest
-from engine.settings import LiveSettings
 from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
 from tests.studio.small_speaker import COMMAND
 

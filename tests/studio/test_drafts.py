@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from engine.contract.request import GenerationRequest, build_request
+from engine.contract.variants import NANO
 from engine.media.video import probe
-from engine.request import GenerationRequest, build_request
-from engine.variants import NANO
 from studio.drafts import begin_draft, draft_request
 from studio.jobs import DRAFT_NAME, JobStore
 from tests.studio.small_engine import SmallEngine

@@ -6,9 +6,9 @@ import gradio as gr
 import pytest
 from pydantic import ValidationError
 
-from engine.request import flatten
-from engine.settings import Settings
-from engine.variants import NANO, Variant
+from engine.contract.request import flatten
+from engine.contract.settings import Settings
+from engine.contract.variants import NANO, Variant
 from studio.fields import GENERAL, SettingField, all_fields, draw_settings, make_component, sections, setting_fields
 
 

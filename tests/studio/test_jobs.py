@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UserError
-from engine.progress import Progress
-from engine.request import GenerationRequest
+from engine.contract.errors import UserError
+from engine.contract.progress import Progress
+from engine.contract.request import GenerationRequest
 from studio.jobs import JobStore
 from tests.studio.conftest import request_for
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from engine.contract.settings import PhaseBreakpoints, PhDASettings, SamplingSettings, Settings
 from engine.sampling.phda import PhaseSchedule
 from engine.sampling.schedulers import SOLVERS, make_scheduler
-from engine.settings import PhaseBreakpoints, PhDASettings, SamplingSettings, Settings
 from studio.schedule import idle_notes, modal_weight, step_taus
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from engine.errors import FaceNotFound, UserError
+from engine.contract.errors import FaceNotFound, UserError
 from studio.examples import find_examples, label_of
 from studio.job_rows import Job
 from studio.service import Limits, Studio

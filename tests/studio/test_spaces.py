@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from studio.label_backup import LabelBackup, bring_back
 from studio.review.clips import ClipFolder
 from studio.review.database import Database

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UserError
-from engine.variants import find_variant
+from engine.contract.errors import UserError
+from engine.contract.variants import find_variant
 from studio.service import Studio
 from studio.speakers import Speaker, Speakers
 from studio.tabs.speakers import models_of, speaker_list

@@ -12,8 +12,8 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from engine.records import GenerationRecord
-from engine.request import GenerationRequest
+from engine.contract.records import GenerationRecord
+from engine.contract.request import GenerationRequest
 from studio.jobs import POSTER_NAME, JobStore
 from studio.visitors import COOKIE, VisitorGate
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.variants import TASK_INFO, VARIANTS
+from engine.contract.variants import TASK_INFO, VARIANTS
 from studio import job_views, views
 from studio.fields import all_fields
 from studio.review.words import WORDS

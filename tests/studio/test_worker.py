@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine.contract.progress import ProgressCallback
+from engine.contract.records import GenerationRecord
+from engine.contract.request import GenerationRequest
 from engine.media.video import probe
-from engine.progress import ProgressCallback
-from engine.records import GenerationRecord
-from engine.request import GenerationRequest
 from studio.job_rows import Job
 from studio.jobs import JobStore
 from studio.service import Studio

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.records import NegativeRecord
-from trainer.clips import ClipMaker
-from trainer.speech.corpus import SAMPLES_PER_FRAME
+from engine.contract.records import NegativeRecord
+from trainer.data.speech.corpus import SAMPLES_PER_FRAME
+from trainer.data.synthetic_clips import ClipMaker
 
 
 @pytest.fixture(autouse=True)
 def few_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool of a few faces: that of a real training takes seconds to draw."""
-    for module in ("trainer.sft", "trainer.ndpo"):
+    for module in ("trainer.objectives.sft", "trainer.objectives.ndpo"):
         monkeypatch.setattr(f"{module}.ClipMaker", partial(ClipMaker, faces=8))
 
 

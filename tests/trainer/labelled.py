@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from engine.inputs import file_sha256
-from engine.records import NegativeIssue, NegativeRecord, StoredFile
-from engine.request import build_request
+from engine.contract.records import NegativeIssue, NegativeRecord, StoredFile
+from engine.contract.request import build_request
+from engine.contract.variants import find_variant
+from engine.media.inputs import file_sha256
 from engine.session import Session
-from engine.variants import find_variant
 
 
 def stored(path: Path) -> StoredFile:

@@ -12,10 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.model.nano import WEIGHTS
-from trainer import wide_mouths
-from trainer.recipes import NDPORecipe, Stage, nano
-from trainer.speech.corpus import Track
+from engine.nano.model import WEIGHTS
+from trainer.data.speech.corpus import Track
+from trainer.loop.recipes import NDPORecipe, Stage, nano
+from trainer.objectives import wide_mouths
 
 TINY = replace(
     nano(),

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from tests.trainer.small_runs import room_for
-from trainer.checkpoint import claim, load_state, read_rows, save_folder, save_state, save_text, trim_log
+from trainer.loop.checkpoint import claim, load_state, read_rows, save_folder, save_state, save_text, trim_log
 
 BIG = torch.zeros(200_000)
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from engine.model.face_motion import CONTROL_POINTS
-from trainer.clips import CAPTION_WORDS, DEGRADED_WORDS, VOCABULARY, ClipMaker
-from trainer.speech.corpus import Corpus
+from engine.nano.face_motion import CONTROL_POINTS
+from trainer.data.speech.corpus import Corpus
+from trainer.data.synthetic_clips import CAPTION_WORDS, DEGRADED_WORDS, VOCABULARY, ClipMaker
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from engine.errors import UserError
-from engine.model.nano import NanoModel
-from trainer import cycle
-from trainer.cycle import LABELS, Cycles, Waiting, run_cycles
+from engine.contract.errors import UserError
+from engine.nano.model import NanoModel
+from trainer.objectives import cycle
+from trainer.objectives.cycle import LABELS, Cycles, Waiting, run_cycles
 from trainer.prove import tiny, worker
 
 

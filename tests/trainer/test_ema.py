@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.ema import EMA, stage_decay
+from trainer.loop.ema import EMA, stage_decay
 
 
 def test_shadow_forgets_the_start_and_follows_a_constant_weight():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import UserError
-from engine.model.nano_encoders import NanoAudioEncoder
+from engine.contract.errors import UserError
+from engine.nano.encoders import NanoAudioEncoder
 from tests.trainer.small_runs import room_for
-from trainer.features import corpus_features
-from trainer.speech.corpus import Corpus
+from trainer.data.speech.corpus import Corpus
+from trainer.subjects.features import corpus_features
 
 CHANNELS = 16
 

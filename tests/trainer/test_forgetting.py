@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from engine.model.nano import NanoModel
+from engine.nano.model import NanoModel
 from tests.trainer.small_runs import hum_short_clips
 from trainer.prove import forgetting, tiny, worker
 from trainer.prove.forgetting import Rates, Trial, forget, summary

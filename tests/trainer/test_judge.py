@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from engine.model.face_motion import CONTROL_POINTS, SLOTS
-from engine.model.nano import NanoModel
-from engine.variants import NANO
+from engine.contract.variants import NANO
+from engine.nano.face_motion import CONTROL_POINTS, SLOTS
+from engine.nano.model import NanoModel
 from trainer.__main__ import main
-from trainer.judge import RULES, mouth_opening
+from trainer.objectives.judge import RULES, mouth_opening
 
 
 def kept_latents(path: Path, yaw: np.ndarray) -> Path:

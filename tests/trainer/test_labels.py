@@ -7,13 +7,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.errors import UserError
-from engine.model.nano import NanoModel
+from engine.contract.errors import UserError
+from engine.contract.records import NegativeRecord, StoredFile
+from engine.nano.model import NanoModel
 from engine.pipeline import LATENTS_KEY
-from engine.records import NegativeRecord, StoredFile
 from tests.trainer.labelled import changed, labelled, marked, stored
 from trainer.__main__ import main
-from trainer.labels import nano_negatives, read_labels
+from trainer.subjects.labels import nano_negatives, read_labels
 
 FACE, NOWHERE = (0.2, 0.1, 0.8, 0.8), (0.0, 0.95, 0.02, 1.0)
 

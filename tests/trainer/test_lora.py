@@ -3,10 +3,10 @@
 import torch
 from safetensors.torch import save_file
 
-from engine.model.lora import load_lora
-from engine.model.nano import NanoModel
+from engine.nano.model import NanoModel
+from engine.wan.lora import load_lora
 from tests.tiny_nano import DESCRIPTION, tiny_nano
-from trainer.lora import add_lora, lora_only, merged
+from trainer.loop.lora import add_lora, lora_only, merged
 
 
 def forward(model: NanoModel) -> torch.Tensor:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.model.transformer import EchoMimicTransformer3DModel
-from trainer.memory_plan import GPU_GB, Geometry, Plan, fits, needed, table, ways
+from engine.wan.transformer import EchoMimicTransformer3DModel
+from trainer.loop.memory_plan import GPU_GB, Geometry, Plan, fits, needed, table, ways
 
 FULL = Geometry()
 

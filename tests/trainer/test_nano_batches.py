@@ -1,9 +1,9 @@
 import numpy as np
 import torch
 
-from engine.model.face_motion import lip_cells, slot_cells
-from trainer.flow import FlowBatch, flow_loss
-from trainer.nano_batches import closure_mask
+from engine.nano.face_motion import lip_cells, slot_cells
+from trainer.loop.flow import FlowBatch, flow_loss
+from trainer.subjects.nano_batches import closure_mask
 
 
 def test_lips_count_more_in_latent_frames_that_hold_a_closure_and_nothing_else_does():

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import UserError
-from engine.model.nano import NanoModel
-from engine.nano_animator import encode_conditions
+from engine.contract.errors import UserError
+from engine.contract.variants import NANO
+from engine.nano.animator import encode_conditions
+from engine.nano.model import NanoModel
 from engine.sampling.denoise import denoise
-from engine.variants import NANO
 from tests.trainer.small_runs import TINY, TINY_BLOCK, weights, with_held_out
-from trainer import ndpo
-from trainer.evaluate.held_out import synthetic_reference
-from trainer.ndpo_loss import LOSSES
-from trainer.negatives import Negative, NegativePool, bad_latents, negatives_of
+from trainer.metrics.held_out import synthetic_reference
+from trainer.objectives import ndpo
+from trainer.objectives.ndpo_loss import LOSSES
+from trainer.subjects.negatives import Negative, NegativePool, bad_latents, negatives_of
 
 FRAMES = 33
 """Nine latent frames: two windows of the tiny model's six."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trainer.ndpo_loss import LOSSES, Errors, beta_of_budget, masked_error, npo
+from trainer.objectives.ndpo_loss import LOSSES, Errors, beta_of_budget, masked_error, npo
 
 BETAS = (0.5, 2.0, 19.7, 118.0)
 

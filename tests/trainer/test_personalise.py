@@ -7,12 +7,12 @@ import torch
 
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter
-from engine.model.nano import NanoModel
+from engine.nano.model import NanoModel
 from tests.conftest import RATE_HZ, voice_like
-from trainer import personalise as personal
 from trainer.__main__ import main
-from trainer.evaluate.held_out import synthetic_reference
-from trainer.personalise import Talk, personalise, read_talk
+from trainer.metrics.held_out import synthetic_reference
+from trainer.objectives import personalise as personal
+from trainer.objectives.personalise import Talk, personalise, read_talk
 
 FRAMES = 150
 

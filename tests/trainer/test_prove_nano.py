@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from engine.variants import NANO
+from engine.contract.variants import NANO
 from tests.tiny_nano import tiny_nano
 from tests.trainer.small_runs import hums
-from trainer.evaluate.held_out import aperture_r
+from trainer.metrics.held_out import aperture_r
 from trainer.prove.nano import LEAST_R, lips, regressed_r
 
 

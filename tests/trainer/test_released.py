@@ -8,18 +8,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.errors import UserError
-from engine.pixel_animator import PixelAnimator
+from engine.contract.errors import UserError
+from engine.contract.variants import TRANSFORMER_WEIGHTS, find_variant
 from engine.sampling.tasks import to_video_frames
-from engine.variants import TRANSFORMER_WEIGHTS, find_variant
+from engine.wan.animator import PixelAnimator
 from tests.released_layout import AUDIO_WIDTH, IMAGE_WIDTH, TEXT_WIDTH, write_released_model
-from trainer import sft
-from trainer.flow import flow_loss, predict
-from trainer.recipes import released_soup
-from trainer.released import TEXT_TOKENS, ReleasedBatches, ReleasedVelocity, known_of, possible
-from trainer.released_sft import LORA_FILE, ReleasedTraining, train_released
-from trainer.shards import Shards, write_manifest, write_shard
-from trainer.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, MAX_LATENT_FRAMES, TEXT_TO_VIDEO
+from trainer.data.shards import Shards, write_manifest, write_shard
+from trainer.data.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, MAX_LATENT_FRAMES, TEXT_TO_VIDEO
+from trainer.loop.flow import flow_loss, predict
+from trainer.loop.recipes import released_soup
+from trainer.objectives import sft
+from trainer.objectives.released_sft import LORA_FILE, ReleasedTraining, train_released
+from trainer.subjects.released import TEXT_TOKENS, ReleasedBatches, ReleasedVelocity, known_of, possible
 
 PARITY = Path(os.environ.get("ECHOMIMIC_PARITY") or Path(__file__).parents[1] / "parity" / "data")
 T, SIDE, WIDTH = 3, 4, 12
@@ -112,7 +112,7 @@ def test_first_last_frame_knows_the_first_frame_and_the_last_of_the_last_latent(
 
 
 def test_the_transformer_takes_what_a_batch_holds(shards):
-    from engine.model.transformer import EchoMimicTransformer3DModel
+    from engine.wan.transformer import EchoMimicTransformer3DModel
 
     torch.manual_seed(0)
     sizes = {"num_attention_heads": 1, "attention_head_dim": WIDTH, "ffn_dim": 16, "num_layers": 1, "freq_dim": 16}

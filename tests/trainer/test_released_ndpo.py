@@ -10,20 +10,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import UMT5EncoderModel
 
-from engine.inputs import read_inputs
-from engine.model.layout import AUTOENCODER_FILE, IMAGE_FILE, TEXT_FILE
+from engine.contract.records import NegativeRecord, StoredFile
+from engine.contract.variants import TRANSFORMER_WEIGHTS
+from engine.media.inputs import read_inputs
 from engine.pipeline import LATENTS_KEY
-from engine.pixel_animator import PixelAnimator
-from engine.records import NegativeRecord, StoredFile
-from engine.variants import TRANSFORMER_WEIGHTS
+from engine.wan.animator import PixelAnimator
+from engine.wan.layout import AUTOENCODER_FILE, IMAGE_FILE, TEXT_FILE
 from tests.released_layout import AUDIO_WIDTH, IMAGE_WIDTH, SPEECH_LAYERS, TEXT_WIDTH, write_released_model
 from tests.trainer.labelled import changed, labelled, marked, stored
 from tests.trainer.test_released import PARITY, write_shards
-from trainer import released
 from trainer.__main__ import main
-from trainer.checkpoint import read_rows
-from trainer.labels import read_labels
-from trainer.released_negatives import ReleasedPool, released_negatives
+from trainer.loop.checkpoint import read_rows
+from trainer.subjects import released
+from trainer.subjects.labels import read_labels
+from trainer.subjects.released_negatives import ReleasedPool, released_negatives
 
 TOP_LEFT = (0.0, 0.0, 0.5, 0.5)
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from engine.errors import UserError
-from engine.model.nano import NanoModel
-from engine.model.nano_encoders import NanoAudioEncoder, NanoTextEncoder
-from engine.variants import NANO
-from trainer import sft
-from trainer.recipes import SFTRecipe, Stage, nano, nano_soup
+from engine.contract.errors import UserError
+from engine.contract.variants import NANO
+from engine.nano.encoders import NanoAudioEncoder, NanoTextEncoder
+from engine.nano.model import NanoModel
+from trainer.loop.recipes import SFTRecipe, Stage, nano, nano_soup
+from trainer.objectives import sft
 
 TINY = replace(
     nano(),

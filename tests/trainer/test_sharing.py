@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import distributed, nn
 
-from trainer.checkpoint import read_rows
-from trainer.processes import Processes
+from trainer.loop.checkpoint import read_rows
+from trainer.loop.processes import Processes
 from trainer.prove import sharing, worker
 from trainer.prove.kills import killed_as_whole
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.model.face_motion import lip_cells
-from trainer.tasks import (
+from engine.nano.face_motion import lip_cells
+from trainer.data.tasks import (
     FIRST_LAST_FRAME,
     IMAGE_TO_VIDEO,
     LIP_SYNC,

@@ -8,20 +8,21 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
+from engine.contract.variants import find_variant
 from engine.media.video import probe
 from engine.pipeline import LATENTS_KEY
-from engine.variants import find_variant
 from tests.released_layout import AUDIO_WIDTH, IMAGE_WIDTH, TEXT_WIDTH, write_released_model
 from tests.trainer.small_runs import with_held_out
 from tests.trainer.test_released import PARITY, write_shards
 from tests.trainer.test_sft import TINY, audio_encoder, losses  # noqa: F401 (a fixture)
-from trainer import nano_validation, sft
-from trainer.checkpoint import read_rows
-from trainer.recipes import released_soup
-from trainer.released_sft import ReleasedTraining, train_released
-from trainer.released_validation import ReleasedValidating
-from trainer.validation import CLIPS, LOG, Validating
+from trainer.loop.checkpoint import read_rows
+from trainer.loop.recipes import released_soup
+from trainer.loop.validation import CLIPS, LOG, Validating
+from trainer.objectives import sft
+from trainer.objectives.released_sft import ReleasedTraining, train_released
+from trainer.subjects import nano_validation
+from trainer.subjects.released_validation import ReleasedValidating
 
 EVERY_2 = Validating(every=2, clips=2)
 CLIP_FRAMES = 9

@@ -19,18 +19,18 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
+from engine.contract.request import build_request
+from engine.contract.variants import find_variant
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.picture import read_picture
-from engine.request import build_request
 from engine.session import Session
-from engine.variants import find_variant
-from trainer.arguments import writable_folder
-from trainer.evaluate.held_out import held_out_aperture_r
+from trainer.data.files import writable_folder
 from trainer.evaluate.proof_clip import ClipJob, Portrait, audio_frames, measure_clip, with_silence
 from trainer.evaluate.proof_report import report_markdown
 from trainer.evaluate.proof_rows import ClipMeasurement, TimedRun, proof_rows
 from trainer.evaluate.studio_start import studio_start_s
+from trainer.metrics.held_out import held_out_aperture_r
 
 FIRST_SEED = 101
 TIMED_SIZE_WH = (640, 1138)

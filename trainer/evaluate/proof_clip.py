@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
+from engine.contract.variants import FPS
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.face import find_face
 from engine.media.picture import even_size, read_picture
 from engine.media.video import probe, read_video_frames
-from engine.model.face_warp import FaceWarp
-from engine.variants import FPS
-from trainer.evaluate.contact_sheet import ContactSheet
-from trainer.evaluate.fidelity import BoxPx, Picture, luma, luma_psnr_db, sharpness
-from trainer.evaluate.lip_metrics import lip_metrics
-from trainer.evaluate.mouth import aperture_track, inner_lip_aperture
+from engine.nano.face_warp import FaceWarp
 from trainer.evaluate.proof_rows import ClipMeasurement, silence_opening
-from trainer.evaluate.speech_tracks import voiced_frames
+from trainer.metrics.contact_sheet import ContactSheet
+from trainer.metrics.fidelity import BoxPx, Picture, luma, luma_psnr_db, sharpness
+from trainer.metrics.lip_metrics import lip_metrics
+from trainer.metrics.mouth import aperture_track, inner_lip_aperture
+from trainer.metrics.speech_tracks import voiced_frames
 
 SILENCE_S = 2.0
 REST_S = 1.5

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluate.lag_correlation import LagCorrelation
+from trainer.metrics.lag_correlation import LagCorrelation
 
 REST_OPEN_APERTURE = 0.05
 """Above it a portrait's mouth counts as open at rest: 4–5 mm between the lips of an adult face."""

@@ -11,17 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
 
-from engine.model.face_motion import FaceReference
-from engine.model.nano import NanoModel
+from engine.contract.settings import Settings
+from engine.nano.face_motion import FaceReference
+from engine.nano.model import NanoModel
 from engine.sampling.long_video import Window, plan_windows
 from engine.sampling.tasks import FRAMES_PER_LATENT, next_valid_length, to_latent_frames
-from engine.settings import Settings
-from engine.variants import FPS
-from trainer.evaluate.bilabials import count_closures
-from trainer.evaluate.held_out import HELD_OUT_SPLITS, held_out_tracks, lips_apart, speak, synthetic_reference
-from trainer.evaluate.text_control import PROMPTS, RULES, HeadMotion
-from trainer.faces import JAW_OPEN
-from trainer.speech.corpus import Track
+from trainer.data.speech.corpus import Track
+from trainer.metrics.bilabials import count_closures
+from trainer.metrics.held_out import HELD_OUT_SPLITS, held_out_tracks, lips_apart, speak, synthetic_reference
+from trainer.metrics.motion import head_jerk, opening
+from trainer.metrics.text_control import PROMPTS, RULES, HeadMotion
 
 SPEECH_S, PROMPTED_S = 6.0, 5.0
 _SEED_STRIDE = 1000
@@ -111,16 +110,6 @@ def _correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> floa
     if len(one) < _LEAST_FRAMES or one.std() < 1e-9 or other.std() < 1e-9:
         return float("nan")
     return float(np.corrcoef(one, other)[0, 1])
-
-
-def head_jerk(pose: NDArray[np.floating]) -> float:
-    """Root mean square of the third derivative of yaw, pitch and roll `pose` [F, 3] in radians, in rad/s³."""
-    return float(np.sqrt(np.square(np.diff(pose, 3, axis=0)).sum(1).mean()) * FPS**3)
-
-
-def opening(apart: NDArray[np.floating], true: NDArray[np.floating]) -> float:
-    """95th percentile of the lips' distance `apart` [F], in face heights, over that of the true mouth, aperture [F]."""
-    return float(np.percentile(apart, 95) / max(np.percentile(true, 95) * JAW_OPEN, 1e-9))
 
 
 def silence(apart: NDArray[np.floating], true: NDArray[np.floating]) -> float:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from engine.settings import Settings
-from engine.variants import NANO
+from engine.contract.settings import Settings
+from engine.contract.variants import NANO
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Training:
     """How an arm's model is trained on from the one that all arms share."""
 
     schedule: str = "hard-to-easy"
-    """Of the Soup of Tasks, a name in `trainer.tasks.SCHEDULES`."""
+    """Of the Soup of Tasks, a name in `trainer.data.tasks.SCHEDULES`."""
     ema: bool = True
     """Whether the weights become their average at the end of each stage."""
     phda: bool = True

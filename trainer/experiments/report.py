@@ -13,11 +13,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from trainer.evaluate.intervals import LEVEL, RESAMPLES, Interval
 from trainer.experiments.measures import METRICS, PROMPTED_S, SPEECH_S
 from trainer.experiments.plan import Experiment, Rule
 from trainer.experiments.results import Result
 from trainer.experiments.statistics import mean_of, paired_difference
+from trainer.metrics.intervals import LEVEL, RESAMPLES, Interval
 
 Results = Mapping[str, Sequence[Result]]
 """By the arm's name, one result a seed; arms that were not run are not in it."""

@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.model.nano import NanoModel
-from trainer.checkpoint import save_text
+from engine.nano.model import NanoModel
+from trainer.data.speech.corpus import Corpus
 from trainer.experiments.measures import METRICS, Values, measure
 from trainer.experiments.omissions import omitting
 from trainer.experiments.plan import Arm
 from trainer.experiments.short_training import train_on
 from trainer.experiments.small_corpus import small_corpus
 from trainer.experiments.unlearning import Shared, unlearn
-from trainer.speech.corpus import Corpus
+from trainer.loop.checkpoint import save_text
 
 VERSION = 1
 """Of the measures and the training: results of another one are not reused."""

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.errors import UserError
-from engine.model.nano import NanoModel
-from trainer.clips import ClipMaker
-from trainer.ema import EMA, stage_decay
+from engine.contract.errors import UserError
+from engine.nano.model import NanoModel
+from trainer.data.speech.corpus import Corpus
+from trainer.data.synthetic_clips import ClipMaker
 from trainer.experiments.omissions import omitting
 from trainer.experiments.plan import Training
-from trainer.features import corpus_features
-from trainer.flow import flow_loss, predict
-from trainer.nano_batches import NanoBatches, NanoVelocity, cell_weights
-from trainer.recipes import SEEN, SFTRecipe, nano_soup
-from trainer.sft import build_model
-from trainer.speech.corpus import Corpus
+from trainer.loop.ema import EMA, stage_decay
+from trainer.loop.flow import flow_loss, predict
+from trainer.loop.recipes import SEEN, SFTRecipe, nano_soup
+from trainer.objectives.sft import build_model
+from trainer.subjects.features import corpus_features
+from trainer.subjects.nano_batches import NanoBatches, NanoVelocity, cell_weights
 
 FACES = 1024
 """In the pool that clips are drawn from."""

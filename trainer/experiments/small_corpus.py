@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.speech.corpus import SAMPLES_PER_FRAME, Corpus
+from trainer.data.speech.corpus import SAMPLES_PER_FRAME, Corpus
 
 TRAIN_FRAMES = 90_000
 """An hour."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.evaluate.intervals import Interval, bootstrap_mean
+from trainer.metrics.intervals import Interval, bootstrap_mean
 
 
 def paired_difference(

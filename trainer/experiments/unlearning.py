@@ -1,19 +1,19 @@
 """SFT alone, one block of DPO and SFT, or cycles of NDPO and SFT: as many updates at one rate on the same clips.
 
 The negatives are made by the model itself, with its real sampler, on voices and faces that nothing is measured on:
-those of its clips whose mouths open too wide (`trainer.wide_mouths`), by what the starting model's own clips do.
+those of its clips whose mouths open too wide (`wide_mouths`), by what the starting model's own clips do.
 """
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.model.nano import NanoModel
-from trainer import ndpo
+from engine.nano.model import NanoModel
+from trainer.data.speech.corpus import Corpus
 from trainer.experiments.plan import Training
 from trainer.experiments.short_training import LEARNING_RATE, recipe_of, train_on
-from trainer.recipes import forgetting
-from trainer.speech.corpus import Corpus
-from trainer.wide_mouths import opening_limit, wide_negatives
+from trainer.loop.recipes import forgetting
+from trainer.objectives import ndpo
+from trainer.objectives.wide_mouths import opening_limit, wide_negatives
 
 CANDIDATES = 32
 """Clips that are made and judged before each block."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
+from engine.contract.variants import FPS
 from engine.media.audio import SAMPLE_RATE_HZ
 from engine.media.video import read_timed_frames
-from engine.variants import FPS
 from trainer.prepare.rows import Row, Workshop
 
 SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FPS

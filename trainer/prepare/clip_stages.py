@@ -11,21 +11,21 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from engine.media.drift import sharpness
 from engine.media.face import detect_faces, face_box, track_face
 from engine.media.film import filled
 from engine.media.lip_region import lip_box
-from trainer.evaluate.lip_metrics import lip_metrics
-from trainer.evaluate.mouth import inner_lip_aperture
-from trainer.evaluate.speech_tracks import band_log_energy_db, voiced_frames
+from trainer.data.files import written_whole
+from trainer.metrics.lip_metrics import lip_metrics
+from trainer.metrics.mouth import inner_lip_aperture
+from trainer.metrics.speech_tracks import band_log_energy_db, voiced_frames
+from trainer.metrics.syncnet import SyncNet
 from trainer.prepare.clip import clip_frames, clip_voice
 from trainer.prepare.duplicates import SOUND_STAGE, majority, picture_bits
-from trainer.prepare.files import written_whole
 from trainer.prepare.lag import chance_of_lag_within
 from trainer.prepare.overlays import OVERLAY_STAGE
 from trainer.prepare.rows import Rejected, Row, Stage, Workshop
-from trainer.prepare.syncnet import SyncNet
 
 LOOK_EVERY_FRAMES = 12
 """How far apart the frames are in which other faces are looked for."""

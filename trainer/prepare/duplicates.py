@@ -12,7 +12,7 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from trainer.evaluate.speech_tracks import band_log_energy_db
+from trainer.metrics.speech_tracks import band_log_energy_db
 from trainer.prepare.clip import clip_voice
 from trainer.prepare.rows import Row, Stage, Workshop
 

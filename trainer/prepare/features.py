@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.inputs import file_sha256
-from engine.variants import Variant, find_variant
-from trainer.prepare.files import written_whole
+from engine.contract.variants import Variant, find_variant
+from engine.media.inputs import file_sha256
+from trainer.data.files import written_whole
+from trainer.data.shards import Index, write_shard
 from trainer.prepare.rows import Row, Workshop, stamp_of
-from trainer.shards import Index, write_shard
 
 Make = Callable[[Row, Workshop], dict[str, Tensor]]
 

@@ -7,7 +7,7 @@ same answer. Knows nothing about files, faces or limits.
 
 import numpy as np
 
-from trainer.evaluate.lag_correlation import LAGS, MIN_PAIRS, Mask, Track
+from trainer.metrics.lag_correlation import LAGS, MIN_PAIRS, Mask, Track
 
 BLOCK_FRAMES = 10
 DRAWS = 400

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.model.audio_projection import WINDOW
-from engine.model.face_motion import FaceReference
-from engine.model.nano import NanoModel
-from engine.variants import NANO_DESCRIPTION
+from engine.contract.variants import NANO_DESCRIPTION
+from engine.nano.face_motion import FaceReference
+from engine.nano.model import NanoModel
+from engine.wan.audio_projection import WINDOW
 from trainer.prepare.clip import clip_voice
 from trainer.prepare.clip_stages import load_faces
 from trainer.prepare.features import FeatureGroup, Make

@@ -9,8 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from engine.contract.variants import FPS
 from engine.media.face import Box, detect_faces
-from engine.variants import FPS
 from trainer.prepare.clip import clip_frames
 from trainer.prepare.rows import Rejected, Row, Stage, Workshop
 

@@ -1,6 +1,6 @@
 """One preparation from a folder of videos to shards and manifest: videos → clips → copies out → features.
 
-    OUT/manifest.parquet, OUT/GROUP/*.tar      what is trained on (`trainer.shards`)
+    OUT/manifest.parquet, OUT/GROUP/*.tar      what is trained on (`trainer.data.shards`)
     OUT/yield.md                               what was rejected, and why
     OUT/work/                                  journals and what stages keep: without it, all is done again
 
@@ -17,21 +17,20 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from engine.errors import UserError
-from engine.variants import Variant, find_variant
-from trainer.arguments import writable_folder
+from engine.contract.errors import UserError
+from engine.contract.variants import Variant, find_variant
+from trainer.data.files import room, sweep, writable_folder, written_whole
+from trainer.data.shards import Index, write_manifest
+from trainer.metrics.syncnet import SyncNet
 from trainer.prepare.clip_stages import CLIP_STAGES
 from trainer.prepare.duplicates import find_duplicates
 from trainer.prepare.features import groups_of, make_shard, shard_jobs
-from trainer.prepare.files import room, sweep, written_whole
 from trainer.prepare.report import Yield
 from trainer.prepare.rows import Row, Stage, Workshop, work_on
 from trainer.prepare.settings import PrepareSettings
 from trainer.prepare.sources import ListKind, caption_of, find_videos, read_captions, read_list
-from trainer.prepare.syncnet import SyncNet
 from trainer.prepare.video_stages import VIDEO_STAGES, clips_of
 from trainer.prepare.workers import LocalWorkers, Workers
-from trainer.shards import Index, write_manifest
 
 WORK = "work"
 _NOT_IN_MANIFEST = {"content", "shots", "sound_track", "faces_file", "voice_file"}

@@ -16,12 +16,12 @@ import numpy as np
 import soundfile
 from scipy.signal import fftconvolve
 
+from engine.contract.request import build_request
+from engine.contract.variants import FPS
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.video import VideoWriter, probe, read_video_frames
-from engine.request import build_request
 from engine.session import Session
-from engine.variants import FPS
-from trainer.speech.corpus import make_track
+from trainer.data.speech.corpus import make_track
 
 EXAMPLES = Path(__file__).parent.parent.parent / "assets" / "examples"
 VIDEO_S = 5.0

@@ -19,8 +19,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from engine.inputs import file_sha256
-from trainer.arguments import positive_int, whole_number, writable_folder
+from engine.media.inputs import file_sha256
+from trainer.cli.arguments import positive_int, whole_number
+from trainer.data.files import writable_folder
 from trainer.prepare.nano_features import NANO_GROUPS
 from trainer.prepare.pipeline import WORK, Preparation, prepare
 from trainer.prepare.planted import DEFECTS, Planted, plant

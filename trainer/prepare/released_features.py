@@ -26,20 +26,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.contract.variants import SPEECH_ENCODERS
 from engine.media.face import Box, face_token_mask
 from engine.media.lip_region import generated_cells
-from engine.model.audio_projection import WINDOW
-from engine.model.devices import device_for
-from engine.model.encoders import AudioEncoder, ImageEncoder, TextEncoder, VideoAutoencoder
-from engine.model.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE, TOKENIZER
-from engine.pixel_animator import GREY_SETTLES, LATENT_PX, TOKEN_PX, levelled
 from engine.sampling.tasks import FRAMES_PER_LATENT, to_latent_frames, to_video_frames
-from engine.variants import SPEECH_ENCODERS
+from engine.wan.animator import GREY_SETTLES, LATENT_PX, TOKEN_PX, levelled
+from engine.wan.audio_projection import WINDOW
+from engine.wan.devices import device_for
+from engine.wan.encoders import AudioEncoder, ImageEncoder, TextEncoder, VideoAutoencoder
+from engine.wan.layout import AUTOENCODER_FILE, BASE, IMAGE_FILE, TEXT_FILE, TOKENIZER
+from trainer.data.tasks import MAX_LATENT_FRAMES
 from trainer.prepare.clip import clip_frames, clip_voice
 from trainer.prepare.clip_stages import load_faces
 from trainer.prepare.features import FeatureGroup, Make, halved
 from trainer.prepare.rows import Row, Workshop
-from trainer.tasks import MAX_LATENT_FRAMES
 
 Released = Literal["preview", "flash"]
 
@@ -55,7 +55,7 @@ def clip_size(row: Row, size_px: int) -> tuple[int, int]:
 
 def layer_windows(audio: Tensor) -> Tensor:
     """Flash's stored features [F, layers, dim] → [F, 5, layers, dim]: every frame with its neighbours, as
-    `engine.model.encoders.AudioEncoder.layer_windows` makes them from sound."""
+    `engine.wan.encoders.AudioEncoder.layer_windows` makes them from sound."""
     frames = len(audio)
     at = torch.arange(frames)[:, None] + torch.arange(WINDOW) - WINDOW // 2
     return audio[at.clamp(0, frames - 1)]

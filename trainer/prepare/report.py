@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from engine.variants import FPS
+from engine.contract.variants import FPS
 from trainer.prepare.rows import Row
 
 

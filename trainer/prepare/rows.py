@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.errors import UserError
-from trainer.prepare.files import DiskFull, written_whole
+from engine.contract.errors import UserError
+from trainer.data.files import DiskFull, written_whole
 from trainer.prepare.settings import PrepareSettings
 
 Row = dict[str, Any]

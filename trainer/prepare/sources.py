@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from trainer.prepare.rows import Row, key_of, stamp_of
 
 VIDEO_SUFFIXES = {".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"}

@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 import soundfile
 
-from engine.errors import UserError
-from engine.inputs import file_sha256
+from engine.contract.errors import UserError
+from engine.contract.variants import FPS
 from engine.media.audio import OPEN_OPTIONS, SAMPLE_RATE_HZ, read_audio
+from engine.media.inputs import file_sha256
 from engine.media.video import probe, read_timed_frames
 from engine.sampling.tasks import FRAMES_PER_LATENT
-from engine.variants import FPS
+from trainer.data.files import written_whole
 from trainer.prepare.clip import at_constant_rate, video_path
-from trainer.prepare.files import written_whole
 from trainer.prepare.rows import Rejected, Row, Stage, Workshop, key_of
 
 MAX_SOURCE_S = 4 * 3600.0

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from engine.errors import UserError
-from trainer.prepare.files import DiskFull
+from engine.contract.errors import UserError
+from trainer.data.files import DiskFull
 
 Work = Callable[[Any], Any]
 

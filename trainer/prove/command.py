@@ -5,7 +5,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 
 ROWS = {
     "kills": "trainer.prove.kills",

@@ -1,6 +1,6 @@
 """Does Negative-DPO take a defect off nano? NDPO-SFT cycles against as many steps of SFT alone, on held-out clips.
 
-The defect, stated before anything is trained, is a mouth that opens too wide (`trainer.wide_mouths`).
+The defect, stated before anything is trained, is a mouth that opens too wide (`trainer.objectives.wide_mouths`).
 """
 
 import json
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from engine.model.nano import NanoModel
-from engine.variants import NANO
-from trainer import ndpo, sft
-from trainer.recipes import NDPORecipe, SFTRecipe, Stage, forgetting, nano_closures
-from trainer.wide_mouths import held_out_clips, opening_limit, wide_negatives
+from engine.contract.variants import NANO
+from engine.nano.model import NanoModel
+from trainer.loop.recipes import NDPORecipe, SFTRecipe, Stage, forgetting, nano_closures
+from trainer.objectives import ndpo, sft
+from trainer.objectives.wide_mouths import held_out_clips, opening_limit, wide_negatives
 
 CYCLES = 2
 SFT_STEPS = 10

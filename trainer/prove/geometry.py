@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.model.transformer import EchoMimicTransformer3DModel
 from engine.sampling.tasks import image_to_video, to_video_frames
-from trainer.flow import FlowBatch, flow_loss, predict
-from trainer.memory_plan import Geometry, Plan, needed
-from trainer.ndpo import Loop
-from trainer.processes import Processes
-from trainer.recipes import SEEN, NDPORecipe, released_soup
-from trainer.released import ReleasedVelocity
-from trainer.training import Trainee, Training
+from engine.wan.transformer import EchoMimicTransformer3DModel
+from trainer.loop.flow import FlowBatch, flow_loss, predict
+from trainer.loop.memory_plan import Geometry, Plan, needed
+from trainer.loop.processes import Processes
+from trainer.loop.recipes import SEEN, NDPORecipe, released_soup
+from trainer.loop.training import Trainee, Training
+from trainer.objectives.ndpo import Loop
+from trainer.subjects.released import ReleasedVelocity
 
 LATENT_FRAMES, LATENT_SIDE = 3, 40
 """320 × 320 pixels, 1,200 tokens."""

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.model.nano import NanoModel
-from engine.model.nano_encoders import level
-from engine.variants import NANO
-from trainer.evaluate.bilabials import held_out_closures
-from trainer.evaluate.held_out import CLIPS, HELD_OUT_SPLITS, aperture_r, held_out_tracks
-from trainer.evaluate.text_control import held_out_text_control
-from trainer.speech.corpus import Track
+from engine.contract.variants import NANO
+from engine.nano.encoders import level
+from engine.nano.model import NanoModel
+from trainer.data.speech.corpus import Track
+from trainer.metrics.bilabials import held_out_closures
+from trainer.metrics.held_out import CLIPS, HELD_OUT_SPLITS, aperture_r, held_out_tracks
+from trainer.metrics.text_control import held_out_text_control
 
 LEAST_R, LEAST_OF_REGRESSOR, LEAST_CLOSED, LEAST_RECOGNISED = 0.83, 0.95, 0.9, 0.9
 

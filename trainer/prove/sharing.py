@@ -6,7 +6,7 @@ Both processes are started as `accelerate launch` starts them, on the CPU, where
 import socket
 from pathlib import Path
 
-from trainer.checkpoint import read_rows
+from trainer.loop.checkpoint import read_rows
 from trainer.prove.worker import KINDS, prepare, start
 
 STEPS = 50

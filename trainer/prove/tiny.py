@@ -8,19 +8,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from engine.model.nano import NanoModel
-from engine.model.nano_encoders import NanoAudioEncoder
-from engine.nano_animator import encode_conditions
+from engine.contract.settings import SamplingSettings
+from engine.contract.variants import NANO
+from engine.nano.animator import encode_conditions
+from engine.nano.encoders import NanoAudioEncoder
+from engine.nano.model import NanoModel
 from engine.sampling.denoise import denoise
-from engine.settings import SamplingSettings
-from engine.variants import NANO
-from trainer.clips import ClipMaker
-from trainer.evaluate.held_out import synthetic_reference
-from trainer.negatives import Negative, bad_latents, negatives_of
-from trainer.recipes import NDPORecipe, Stage, nano
-from trainer.sft import build_model
-from trainer.speech.corpus import SAMPLES_PER_FRAME, Corpus
-from trainer.tasks import SCHEDULES
+from trainer.data.speech.corpus import SAMPLES_PER_FRAME, Corpus
+from trainer.data.synthetic_clips import ClipMaker
+from trainer.data.tasks import SCHEDULES
+from trainer.loop.recipes import NDPORecipe, Stage, nano
+from trainer.metrics.held_out import synthetic_reference
+from trainer.objectives.sft import build_model
+from trainer.subjects.negatives import Negative, bad_latents, negatives_of
 
 CORPUS_FRAMES = 600
 NEGATIVE_FRAMES = 33

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from engine.model.nano import NanoModel
-from trainer import ndpo, sft
-from trainer.audio_encoder import read_audio_encoder
-from trainer.clips import ClipMaker
+from engine.nano.model import NanoModel
+from trainer.data.synthetic_clips import ClipMaker
+from trainer.objectives import ndpo, sft
 from trainer.prove import tiny
+from trainer.subjects.audio_encoder import read_audio_encoder
 
 KINDS = ("sft", "ndpo")
 CHECKPOINT_EVERY = 3

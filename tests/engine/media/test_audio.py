@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from engine.media.audio import is_silent, read_audio
 from engine.media.video import VideoWriter
 

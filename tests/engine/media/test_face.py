@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from engine.errors import FaceNotFound
+from engine.contract.errors import FaceNotFound
 from engine.media.face import detect_faces, face_box, face_token_mask, find_face, track_face
 from engine.media.picture import read_picture
 

@@ -6,11 +6,11 @@ import av
 import numpy as np
 import pytest
 
-from engine.errors import FaceNotFound, UserError
+from engine.contract.errors import FaceNotFound, UserError
+from engine.contract.settings import LipSyncSettings
 from engine.media.film import Film, filled, plan_film, read_film
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter, read_timed_frames
-from engine.settings import LipSyncSettings
 
 FACE = np.zeros((468, 3), np.float32)
 SIZE = 128

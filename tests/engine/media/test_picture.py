@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from engine.media.picture import even_size, read_picture
 
 # A smooth picture with three distinct colours, so that lossy formats keep it and a rotation or channel swap shows.

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from skimage import data
 
-from engine.errors import Cancelled, UserError
+from engine.contract.errors import Cancelled, UserError
 from engine.media.audio import read_audio
 from engine.media.video import VideoWriter, check_writable, probe, read_metadata, read_video_frames
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.errors import Cancelled
-from engine.model.transformer import EchoMimicTransformer3DModel
+from engine.contract.errors import Cancelled
+from engine.contract.settings import GuidanceSettings, LongVideoSettings, PhDASettings, SamplingSettings, Settings
 from engine.sampling.denoise import Conditions, Stretch, denoise
 from engine.sampling.phase_negative import NegativeText
 from engine.sampling.resume import STATE_FILE, ClipKeeper
 from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
-from engine.settings import GuidanceSettings, LongVideoSettings, PhDASettings, SamplingSettings, Settings
+from engine.wan.transformer import EchoMimicTransformer3DModel
 
 WINDOW = 16
 

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from engine.contract.settings import GuidanceSettings
 from engine.sampling.guidance import coefficients, dynamic_scale
-from engine.settings import GuidanceSettings
 
 
 @pytest.mark.parametrize(("text", "audio"), [(3.0, 9.0), (1.0, 2.0), (2.0, 2.0), (0.0, 0.0), (0.5, 1.0), (1.0, 1.0)])

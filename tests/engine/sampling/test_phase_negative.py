@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
+from engine.contract.settings import PhaseNegativeSettings
 from engine.sampling import phase_negative
 from engine.sampling.phase_negative import Boosts, NegativeText, boosts, motion_steps, negative_words
 from engine.sampling.schedulers import make_scheduler
-from engine.settings import PhaseNegativeSettings
 
 PHASE = PhaseNegativeSettings(mode="phase")
 

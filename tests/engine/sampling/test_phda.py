@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from engine.contract.settings import PhaseBreakpoints, PhDASettings
 from engine.sampling.phda import PhaseSchedule, modal_weights, weight
-from engine.settings import PhaseBreakpoints, PhDASettings
 
 TAUS = [0.5, 100.0, 199.999, 200.0, 300.0, 399.999, 400.0, 700.0, 1000.0]
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from engine.sampling.schedulers import SOLVERS, make_scheduler
 
 every_solver = pytest.mark.parametrize("solver", SOLVERS)

@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from engine.model.memory import place
-from engine.model.transformer import EchoMimicTransformer3DModel
-from engine.request import build_request
+from engine.contract.request import build_request
+from engine.contract.settings import Settings
 from engine.sampling.denoise import Conditions, denoise
 from engine.sampling.phase_negative import NegativeText
 from engine.sampling.step_cache import CacheSettings, TeaCache, step_cache
 from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
-from engine.settings import Settings
+from engine.wan.memory import place
+from engine.wan.transformer import EchoMimicTransformer3DModel
 
 KINDS = {"magcache": 0.1, "teacache": 0.1, "taylorseer": 0.1, "first_block": 0.05}
 """Every kind with a threshold at which it skips some steps of these weights and not most."""

@@ -4,8 +4,8 @@ import hashlib
 import itertools
 from typing import Any
 
-from engine.records import GenerationRecord
-from engine.request import build_request
+from engine.contract.records import GenerationRecord
+from engine.contract.request import build_request
 from studio.review.labels import KeyPress, read_key_press
 from studio.review.store import Clip
 

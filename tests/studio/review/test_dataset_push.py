@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from studio.review.clips import ClipFolder
 from studio.review.dataset_push import push_dataset
 from studio.review.queue import upcoming

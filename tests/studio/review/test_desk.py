@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UserError
-from engine.records import NegativeRecord
-from engine.request import build_request
+from engine.contract.errors import UserError
+from engine.contract.records import NegativeRecord
+from engine.contract.request import build_request
 from studio.review.dataset_push import build_dataset
 from studio.review.desk import Candidates, NewBatch, ReviewDesk
 from studio.review.export import label_studio_tasks, negatives, preferences_csv, write_negatives
@@ -150,7 +150,7 @@ def test_too_many_or_no_candidates_are_refused(desk: ReviewDesk, portrait: Path,
 
 
 def test_the_trainer_reads_what_is_exported_unchanged(desk: ReviewDesk, folder: Path, tmp_path: Path):
-    from trainer.labels import read_labels
+    from trainer.subjects.labels import read_labels
 
     batch, _ = desk.import_folder(NewBatch("lead"), folder)
     label_all(desk, batch.id)
@@ -178,7 +178,7 @@ def test_label_studio_gets_a_task_a_clip(desk: ReviewDesk, folder: Path):
 
 
 def test_a_dataset_is_complete_in_itself(desk: ReviewDesk, folder: Path, tmp_path: Path):
-    from trainer.labels import read_labels
+    from trainer.subjects.labels import read_labels
 
     batch, _ = desk.import_folder(NewBatch("lead"), folder)
     with pytest.raises(UserError, match="no labels"):

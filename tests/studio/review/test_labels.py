@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from studio.review.issues import read_issues
 from studio.review.labels import Mark, negative_issue, read_key_press, side_of
 from studio.words import CHINESE_WORDS

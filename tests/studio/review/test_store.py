@@ -7,7 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, func, select
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from studio.review.database import Database, migrate
 from studio.review.labels import add_up, said
 from studio.review.queue import upcoming

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from studio.review.training import LABELS_NAME, Training, Trainings
 from studio.tabs.train import training_card
 
@@ -92,7 +92,7 @@ def test_runs_are_known_after_a_restart_and_a_half_written_line_is_left_out(trai
 
 
 def test_the_real_trainer_takes_what_the_page_gives_it(tmp_path: Path):
-    from trainer import ndpo_command
+    from trainer.cli import ndpo_command
 
     program = tmp_path / "echo.py"
     program.write_text("import json, sys; print(json.dumps(sys.argv[1:]))")

@@ -9,9 +9,9 @@ import soundfile
 from engine.media.face import find_face
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter
-from engine.model.face_mesh import INNER_LIPS
-from engine.model.face_warp import FaceWarp
-from trainer.evaluate.speech_tracks import band_log_energy_db
+from engine.nano.face_mesh import INNER_LIPS
+from engine.nano.face_warp import FaceWarp
+from trainer.metrics.speech_tracks import band_log_energy_db
 
 SENTENCE = "we need to move our world away from fossil fuels"
 

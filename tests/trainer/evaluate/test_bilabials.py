@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from engine.model.nano import NanoModel
-from engine.variants import NANO
+from engine.contract.variants import NANO
+from engine.nano.model import NanoModel
 from tests.tiny_nano import tiny_nano
-from trainer.evaluate.bilabials import Closures, count_closures, held_out_closures
-from trainer.evaluate.held_out import lips_apart, synthetic_reference
-from trainer.evaluate.true_motion import act
-from trainer.speech.corpus import Track
-from trainer.speech.utterance import SILENCE, Phone
-from trainer.speech.visemes import mouth_curves
+from trainer.data.speech.corpus import Track
+from trainer.data.speech.utterance import SILENCE, Phone
+from trainer.data.speech.visemes import mouth_curves
+from trainer.metrics.bilabials import Closures, count_closures, held_out_closures
+from trainer.metrics.held_out import lips_apart, synthetic_reference
+from trainer.metrics.true_motion import act
 
 FRAMES = 150
 

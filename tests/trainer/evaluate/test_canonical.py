@@ -13,15 +13,15 @@ import torch
 import yaml
 from torch import nn
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from engine.media.video import VideoWriter
-from trainer.evaluate.canonical import canonical_metrics
-from trainer.evaluate.external import q_align_scores, vbench2_scores
-from trainer.evaluate.features import load_i3d, load_inception, motion_features, picture_features
-from trainer.evaluate.lag_correlation import LagCorrelation
-from trainer.evaluate.video_evaluation import VideoEvaluation
-from trainer.evaluate.weights import CanonicalWeights, QAlign, VBench2, check_published, published_hashes, read_weights
-from trainer.prepare.syncnet import SyncNet
+from trainer.metrics.canonical import canonical_metrics
+from trainer.metrics.external import q_align_scores, vbench2_scores
+from trainer.metrics.features import load_i3d, load_inception, motion_features, picture_features
+from trainer.metrics.lag_correlation import LagCorrelation
+from trainer.metrics.syncnet import SyncNet
+from trainer.metrics.video_evaluation import VideoEvaluation
+from trainer.metrics.weights import CanonicalWeights, QAlign, VBench2, check_published, published_hashes, read_weights
 
 
 class SmallInception(nn.Module):

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from trainer.evaluate.fidelity import luma, luma_psnr_db, sharpness
+from trainer.metrics.fidelity import luma, luma_psnr_db, sharpness
 
 
 def picture() -> np.ndarray:

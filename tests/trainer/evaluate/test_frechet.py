@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from trainer.evaluate.frechet import frechet_distance, frechet_interval
-from trainer.evaluate.intervals import bootstrap_mean
+from trainer.metrics.frechet import frechet_distance, frechet_interval
+from trainer.metrics.intervals import bootstrap_mean
 
 
 def exactly(mean: np.ndarray, covariance: np.ndarray, count: int, seed: int = 0) -> np.ndarray:

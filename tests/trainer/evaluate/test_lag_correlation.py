@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from engine.errors import UserError
-from trainer.evaluate.lag_correlation import (
+from engine.contract.errors import UserError
+from trainer.metrics.lag_correlation import (
     MAX_LAG_FRAMES,
     MIN_FRAMES,
     MIN_SHIFT_FRAMES,

@@ -8,13 +8,13 @@ import pytest
 import soundfile
 import torch
 
-from engine.errors import FaceNotFound, UserError
+from engine.contract.errors import FaceNotFound, UserError
 from engine.media.video import VideoWriter
-from trainer.evaluate.command import add_arguments, find_videos, run
-from trainer.evaluate.lip_metrics import lip_metrics
-from trainer.evaluate.mouth import aperture_track
-from trainer.evaluate.video_evaluation import evaluate_video
-from trainer.prepare.syncnet import SyncNet
+from trainer.cli.evaluate_command import add_arguments, find_videos, run
+from trainer.metrics.lip_metrics import lip_metrics
+from trainer.metrics.mouth import aperture_track
+from trainer.metrics.syncnet import SyncNet
+from trainer.metrics.video_evaluation import evaluate_video
 
 
 def arguments(*given: str) -> argparse.Namespace:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.evaluate.mouth import at_metric_rate, inner_lip_aperture
+from trainer.metrics.mouth import at_metric_rate, inner_lip_aperture
 
 
 def face(opening_px: float, eyes_px: float = 100.0) -> np.ndarray:

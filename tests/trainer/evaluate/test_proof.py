@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from engine.session import Session
 from trainer.evaluate.proof import find_jobs, prove_clip
 from trainer.evaluate.proof_clip import ClipJob, Portrait

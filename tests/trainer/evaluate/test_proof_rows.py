@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from trainer.evaluate.lag_correlation import LagCorrelation
 from trainer.evaluate.proof_report import report_markdown
 from trainer.evaluate.proof_rows import ClipMeasurement, Row, TimedRun, proof_rows, silence_opening
+from trainer.metrics.lag_correlation import LagCorrelation
 
 GOOD_LIPS = LagCorrelation(r=0.6, lag_frames=1, p=0.01, null_95=0.4, shifts=101, frames=130)
 GOOD = ClipMeasurement(

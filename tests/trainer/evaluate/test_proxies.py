@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.evaluate.proxies import FrameWatcher, colour_drift, face_proxies, silence_motion
+from trainer.metrics.proxies import FrameWatcher, colour_drift, face_proxies, silence_motion
 
 
 def watched(frames: list[np.ndarray], fps: float = 25.0) -> dict[str, float]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.evaluate.speech_tracks import SAMPLE_RATE_HZ, band_log_energy_db, voiced_frames
+from trainer.metrics.speech_tracks import SAMPLE_RATE_HZ, band_log_energy_db, voiced_frames
 
 
 def tone(frequency_hz: float, seconds: float = 4.0) -> np.ndarray:

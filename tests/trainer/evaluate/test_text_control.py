@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from engine.model.nano import NanoModel
-from engine.variants import NANO
+from engine.contract.variants import NANO
+from engine.nano.model import NanoModel
 from tests.tiny_nano import tiny_nano
-from trainer.clips import CAPTION_WORDS, EMOTIONS, MOVEMENTS
-from trainer.evaluate.held_out import synthetic_reference
-from trainer.evaluate.text_control import PROMPTS, RULES, HeadMotion, held_out_text_control
-from trainer.evaluate.true_motion import act
-from trainer.speech.corpus import Track
+from trainer.data.speech.corpus import Track
+from trainer.data.synthetic_clips import CAPTION_WORDS, EMOTIONS, MOVEMENTS
+from trainer.metrics.held_out import synthetic_reference
+from trainer.metrics.text_control import PROMPTS, RULES, HeadMotion, held_out_text_control
+from trainer.metrics.true_motion import act
 
 FRAMES = 150
 CLIPS = 6

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from engine.errors import UserError
-from trainer.evaluate.visemes import OPENNESS, align_phones, expected_openness
+from engine.contract.errors import UserError
+from trainer.metrics.visemes import OPENNESS, align_phones, expected_openness
 
 VOWELS = {"AA", "AE", "AH", "AO", "AW", "AY", "EH", "ER", "EY", "IH", "IY", "OW", "OY", "UH", "UW"}
 STOPS_AND_NASALS = {"P", "B", "T", "D", "K", "G", "CH", "JH", "M", "N", "NG"}

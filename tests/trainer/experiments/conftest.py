@@ -4,8 +4,8 @@ from functools import partial
 import pytest
 
 from tests.tiny_nano import DESCRIPTION
-from trainer.clips import ClipMaker
-from trainer.recipes import nano_soup
+from trainer.data.synthetic_clips import ClipMaker
+from trainer.loop.recipes import nano_soup
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def small_recipes(monkeypatch):
     """Recipes of a tiny model, whose batches are two clips of eight faces."""
     small = {"transformer": DESCRIPTION["transformer"], "channels": DESCRIPTION["channels"], "lengths": ((2, 2),)}
     monkeypatch.setattr("trainer.experiments.short_training.FACES", 8)
-    monkeypatch.setattr("trainer.ndpo.ClipMaker", partial(ClipMaker, faces=8))
+    monkeypatch.setattr("trainer.objectives.ndpo.ClipMaker", partial(ClipMaker, faces=8))
     monkeypatch.setattr(
         "trainer.experiments.short_training.nano_soup", lambda *given: replace(nano_soup(*given), **small)
     )

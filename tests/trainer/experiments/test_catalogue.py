@@ -1,11 +1,11 @@
 import pytest
 
-from engine.variants import NANO
+from engine.contract.variants import NANO
+from trainer.data.tasks import SCHEDULES
 from trainer.experiments.catalogue import EXPERIMENTS
 from trainer.experiments.measures import METRICS
 from trainer.experiments.omissions import OMISSIONS
 from trainer.experiments.plan import Arm, Experiment, Rule, Training
-from trainer.tasks import SCHEDULES
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)

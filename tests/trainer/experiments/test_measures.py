@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from engine.contract.variants import NANO
 from engine.sampling.long_video import plan_windows
-from engine.variants import NANO
 from trainer.experiments.measures import overlapped, seam_jump, silence
 
 

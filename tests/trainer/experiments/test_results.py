@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from engine.errors import UserError
-from engine.model.nano import NanoModel
+from engine.contract.errors import UserError
+from engine.nano.model import NanoModel
 from tests.tiny_nano import tiny_nano
+from trainer.data.speech.corpus import Corpus
 from trainer.experiments import results as results_module
 from trainer.experiments.measures import METRICS
 from trainer.experiments.plan import Arm, Training
 from trainer.experiments.results import Laboratory
 from trainer.experiments.short_training import recipe_of, train_on
-from trainer.speech.corpus import Corpus
 
 
 def train(start: NanoModel, corpus_folder, tmp_path, training: Training, omission: str | None = None):

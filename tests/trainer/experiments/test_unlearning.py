@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from tests.tiny_nano import tiny_nano
 from tests.trainer.small_runs import hum_short_clips
-from trainer import wide_mouths
+from trainer.data.speech.corpus import Corpus
 from trainer.experiments import small_corpus as small_corpus_module
 from trainer.experiments import unlearning
-from trainer.experiments.measures import head_jerk
 from trainer.experiments.small_corpus import small_corpus
 from trainer.experiments.unlearning import Shared, unlearn
-from trainer.speech.corpus import Corpus
-from trainer.wide_mouths import held_out_clips, opening_limit, wide_negatives
+from trainer.metrics.motion import head_jerk
+from trainer.objectives import wide_mouths
+from trainer.objectives.wide_mouths import held_out_clips, opening_limit, wide_negatives
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.contract.variants import FPS
 from engine.media.video import read_timed_frames
-from engine.variants import FPS
 from tests.trainer.prepare.conftest import number_of, row_of, with_late_sound
 from trainer.prepare.clip import at_constant_rate, clip_frames, clip_voice
 from trainer.prepare.rows import Workshop, work_on

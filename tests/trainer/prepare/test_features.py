@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 import torch
 
+from engine.contract.variants import SPEECH_ENCODERS, find_variant
 from engine.media.face import find_face
-from engine.model.encoders import AudioEncoder, TextEncoder, VideoAutoencoder
-from engine.model.layout import AUTOENCODER_FILE, BASE, TEXT_FILE, TOKENIZER
-from engine.model.nano import NanoModel
-from engine.pixel_animator import levelled
-from engine.variants import SPEECH_ENCODERS, find_variant
+from engine.nano.model import NanoModel
+from engine.wan.animator import levelled
+from engine.wan.encoders import AudioEncoder, TextEncoder, VideoAutoencoder
+from engine.wan.layout import AUTOENCODER_FILE, BASE, TEXT_FILE, TOKENIZER
 from tests.conftest import voice_like
 from tests.released_layout import write_released_model
 from tests.trainer.prepare.conftest import SMALL, row_of
+from trainer.data.shards import Shards, write_manifest
 from trainer.prepare.clip import clip_frames, clip_voice
 from trainer.prepare.features import groups_of, halved, make_shard, shard_jobs
 from trainer.prepare.released_features import clip_size, layer_windows
 from trainer.prepare.rows import Row, Workshop, work_on
 from trainer.prepare.settings import PrepareSettings
 from trainer.prepare.video_stages import VIDEO_STAGES
-from trainer.shards import Shards, write_manifest
 
 PARITY = Path(os.environ.get("ECHOMIMIC_PARITY") or Path(__file__).parents[2] / "parity" / "data")
 FRAMES, SIDE = 5, 64

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from engine.errors import UserError
-from engine.variants import SPEECH_ENCODERS
+from engine.contract.errors import UserError
+from engine.contract.variants import SPEECH_ENCODERS
 from tests.conftest import voice_like
 from trainer.__main__ import main
+from trainer.data.shards import Shards
 from trainer.prepare.pipeline import WORK, Preparation, prepare
 from trainer.prepare.settings import PrepareSettings
-from trainer.shards import Shards
 
 ROOT = Path(__file__).parents[3]
 FLAGS = ["--clip-frames", "17", "--min-frames", "17", "--sync", "off", "--shard-clips", "1", "--min-speech", "0"]

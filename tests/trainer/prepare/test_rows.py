@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UserError
-from trainer.prepare.files import DiskFull
+from engine.contract.errors import UserError
+from trainer.data.files import DiskFull
 from trainer.prepare.rows import Rejected, Row, Stage, Workshop, key_of, work_on
 from trainer.prepare.settings import PrepareSettings
 

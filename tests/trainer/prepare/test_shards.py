@@ -5,8 +5,8 @@ import pytest
 import torch
 import webdataset
 
-from engine.errors import UserError
-from trainer.shards import MANIFEST, Shards, write_manifest, write_shard
+from engine.contract.errors import UserError
+from trainer.data.shards import MANIFEST, Shards, write_manifest, write_shard
 
 GROUPS = ("audio", "latents")
 

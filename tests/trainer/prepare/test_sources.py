@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import UserError
+from engine.contract.errors import UserError
 from trainer.prepare.sources import caption_of, find_videos, read_captions, read_list
 
 EMTD = "URL,Start Timecode,End Timecode\nhttps://www.youtube.com/watch?v=NBMTc71yrpk,00:00:54.596,00:01:01.561\n"

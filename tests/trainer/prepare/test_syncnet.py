@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import UserError
-from trainer.prepare.syncnet import MAX_LAG, SyncNet, lag_and_confidence, mfcc
+from engine.contract.errors import UserError
+from trainer.metrics.syncnet import MAX_LAG, SyncNet, lag_and_confidence, mfcc
 
 
 @pytest.mark.parametrize("lag", [-7, 0, 4, MAX_LAG])

@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-from engine.errors import UserError
-from trainer.prepare.files import DiskFull
+from engine.contract.errors import UserError
+from trainer.data.files import DiskFull
 from trainer.prepare.workers import LocalWorkers, RayWorkers
 
 VIDEOS = 8

@@ -4,8 +4,8 @@ import librosa
 import numpy as np
 import pytest
 
-from trainer.speech.espeak import espeak
-from trainer.speech.utterance import SAMPLE_RATE_HZ
+from trainer.data.speech.espeak import espeak
+from trainer.data.speech.utterance import SAMPLE_RATE_HZ
 
 try:
     espeak()

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from trainer.speech.utterance import ARPABET, SILENCE, Phone
-from trainer.speech.visemes import CURVES, REST, closures, mouth_curves, mouth_targets
+from trainer.data.speech.utterance import ARPABET, SILENCE, Phone
+from trainer.data.speech.visemes import CURVES, REST, closures, mouth_curves, mouth_targets
 
 APERTURE, WIDTH, BITE = CURVES.index("aperture"), CURVES.index("width"), CURVES.index("bite")
 

@@ -1,0 +1,122 @@
+"""What is kept about a finished video: enough to know how it was made and to make it again.
+
+Torch-free. The record is written as JSON into the video's own metadata and beside the job.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engine.contract.errors import UserError
+from engine.contract.request import Box, GenerationRequest
+from engine.contract.settings import LiveSettings, Section
+from engine.contract.variants import Task
+
+METADATA_KEY = "comment"
+"""The mp4 metadata field that carries the record; a plain field, so that every tool shows it."""
+
+
+class WindowDrift(BaseModel):
+    """How one window of a long clip differs from the reference picture."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    start_frame: int
+    stop_frame: int
+    colour: float = Field(description="Distance of the mean colours in CIE Lab, ΔE76.")
+    sharpness: float = Field(description="Variance of the Laplacian against the picture's, 1 = as sharp.")
+    identity: float = Field(description="Distance of the face's stable landmarks, in face heights.")
+
+
+class GenerationRecord(BaseModel):
+    """A finished generation. `request` holds every setting resolved, `notices` what the user was told on the way."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = 2
+    request: GenerationRequest
+    settings_by_step: tuple[LiveSettings, ...] = Field(
+        default=(), description="What every step used; empty where that was the request's settings throughout."
+    )
+    checkpoint_sha256: str = Field(description="Of the transformer's weights.")
+    inputs_sha256: dict[str, str] = Field(description="Of every file that was read, by the request's field.")
+    face_box: tuple[float, float, float, float] | None = Field(
+        default=None,
+        description="Fractions xyxy of the EXIF-rotated picture, or of the film's first frame with a face.",
+    )
+    width_px: int
+    height_px: int
+    num_frames: int
+    fps: float = Field(description="Frames per second; of a film with uneven timestamps, their mean.")
+    drift: tuple[WindowDrift, ...] = Field(default=(), description="How far each window strayed from the picture.")
+    notices: tuple[str, ...] = ()
+    seconds: dict[str, float] = Field(default_factory=dict, description="Wall time spent in each stage.")
+
+
+class StoredFile(Section):
+    """A file by its path and what is in it."""
+
+    path: Path
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class NegativeIssue(Section):
+    """One thing that is wrong with a clip: what, when, where and how much."""
+
+    id: str = Field(min_length=1, description="The issue's name in the list of issues, e.g. lips-off.")
+    phase: Literal["motion", "detail"] = Field(description="The denoising phase that makes it (paper, PNG).")
+    span_s: tuple[float, float] = Field(description="[start, end) in seconds.")
+    span_frames: tuple[int, int] = Field(description="[start, end) in frames at the clip's rate.")
+    region: Box | None = Field(default=None, description="Fractions xyxy of the frame; None is all of it.")
+    severity: Literal[1, 2, 3]
+
+    @model_validator(mode="after")
+    def _spans_time(self) -> Self:
+        if not (0 <= self.span_s[0] < self.span_s[1] and 0 <= self.span_frames[0] < self.span_frames[1]):
+            raise ValueError(f"a span is [start, end) with 0 <= start < end; got {self.span_s}, {self.span_frames}")
+        return self
+
+
+class NegativeRecord(Section):
+    """A labelled clip, one line of JSON: what Negative-DPO learns from. The review tab writes it, the trainer reads it.
+
+    The negative itself is `latents`, the clip's final ones kept beside it, never a re-encoding of the mp4.
+    """
+
+    schema_version: Literal[1] = 1
+    clip_id: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the mp4.")
+    latents: StoredFile | None
+    checkpoint_sha256: str
+    variant: Literal["nano", "preview", "flash"]
+    task: Task
+    request: GenerationRequest
+    settings_by_step: tuple[LiveSettings, ...] = ()
+    inputs: dict[str, StoredFile] = Field(description="The files that the clip was made from, by the request's field.")
+    stage: str = Field(default="", description="The training stage whose checkpoint made the clip; empty if unknown.")
+    verdict: Literal["good", "bad"]
+    issues: tuple[NegativeIssue, ...] = ()
+    note: str = ""
+    annotator: str
+    created_utc: datetime
+
+    @model_validator(mode="after")
+    def _says_what_is_bad(self) -> Self:
+        if (self.verdict == "bad") != bool(self.issues):
+            raise ValueError("a bad clip has at least one issue, a good one none")
+        return self
+
+
+def read_record(video: Path) -> GenerationRecord:
+    """The record that `video` carries. Raises UserError if it is no video or was not made here."""
+    # Only this function opens a file; whoever needs just the model of a record need not have the media libraries.
+    from engine.media.video import read_metadata
+
+    stored = read_metadata(video).get(METADATA_KEY)
+    if stored is None:
+        raise UserError(f"{video.name} carries no record: it was not made here, or was re-encoded since.", "video")
+    try:
+        return GenerationRecord.model_validate_json(stored)
+    except ValidationError:
+        raise UserError(f"The record in {video.name} is not one of ours, or of another version.", "video") from None

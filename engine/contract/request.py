@@ -1,0 +1,213 @@
+"""One generation as asked for: the form, the command line, the API and the record all carry this model.
+
+Torch-free. It checks what can be checked without opening a file; the files are checked by `engine.media`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from engine.contract.errors import UserError
+from engine.contract.presets import preset_settings
+from engine.contract.settings import LiveSettings, Settings
+from engine.contract.variants import TASK_INFO, TASKS, VARIANTS, Task, find_variant
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+
+Box = tuple[Fraction, Fraction, Fraction, Fraction]
+
+Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
+class GenerationRequest(BaseModel):
+    """A task, its media, the model and every setting. The paths are of the user's own files.
+
+    A request with `settings_by_step` replays a job whose settings were changed while it ran.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Task = Field(default="talking-head", title="Task", description=f"One of {', '.join(TASKS)}")
+    image: Path | None = Field(default=None, title="Portrait", description="The picture that will speak.")
+    last_image: Path | None = Field(default=None, title="Last picture", description="What the video ends on.")
+    video: Path | None = Field(default=None, title="Film", description="The film whose lips will move to the voice.")
+    audio: Path = Field(title="Voice", description="The sound to speak: an audio file, or a video with sound.")
+    prompt: str = Field(default="", max_length=2000, title="Prompt", description="Mood and head motion, in words.")
+    model: str = Field(default="nano", title="Model", description=f"{', '.join(VARIANTS)}, or a folder with a model")
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, title="Seed", description="The same seed gives the same video.")
+    face_box: Box | None = Field(
+        default=None, title="Face", description="Left, top, right, bottom as fractions; found if not given."
+    )
+    lip_box: Box | None = Field(
+        default=None, title="Lower face", description="For lip sync, fractions of the first frame; found if not given."
+    )
+    lora: Path | None = Field(default=None, title="LoRA", description="A safetensors file of a LoRA for the model.")
+    redo_latents: Path | None = Field(
+        default=None,
+        title="Latents to redo",
+        description="The kept latents of a clip, of which a stretch is made anew.",
+    )
+    redo_span_s: tuple[Seconds, Seconds] | None = Field(
+        default=None, title="Stretch to redo", description="From and to, in seconds; the rest of the clip stays."
+    )
+    settings: Settings = Settings()
+    settings_by_step: tuple[LiveSettings, ...] = Field(default=(), title="Settings of every step")
+    out: Path = Field(title="Output file", description="The mp4 to write.")
+
+    @field_validator("image", "last_image", "video", "audio", "lora", "redo_latents", "out")
+    @classmethod
+    def _is_a_file_name(cls, path: Path | None) -> Path | None:
+        if path is None:
+            return None
+        if "\0" in str(path):
+            raise ValueError("a file name cannot hold a null character")
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a file name must be UTF-8, or the record cannot keep it; rename the file") from None
+        return path
+
+    @field_validator("face_box", "lip_box", "redo_span_s", mode="before")
+    @classmethod
+    def _reads_numbers(cls, box: Any) -> Any:
+        return box.split(",") if isinstance(box, str) else box
+
+    @field_validator("face_box", "lip_box")
+    @classmethod
+    def _has_an_inside(cls, box: Box | None) -> Box | None:
+        if box is not None and not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError("a box is left, top, right, bottom with left < right and top < bottom")
+        return box
+
+    @field_validator("redo_span_s")
+    @classmethod
+    def _lasts(cls, span_s: tuple[float, float] | None) -> tuple[float, float] | None:
+        if span_s is not None and not span_s[0] < span_s[1]:
+            raise ValueError("a stretch is from, to in seconds, with from < to")
+        return span_s
+
+    @field_validator("out")
+    @classmethod
+    def _is_mp4(cls, out: Path) -> Path:
+        if out.suffix.lower() != ".mp4":
+            raise ValueError("the output file's name must end in .mp4")
+        return out
+
+    @model_validator(mode="after")
+    def _settles_every_step(self) -> Self:
+        given, steps = len(self.settings_by_step), self.settings.sampling.steps
+        if given not in {0, steps}:
+            raise ValueError(f"settings_by_step holds {given} steps, sampling.steps is {steps}; give as many")
+        return self
+
+
+def build_request(
+    values: dict[str, Any],
+    overrides: dict[str, Any] | None = None,
+    *,
+    guidance_preset: str | None = None,
+    speed_preset: str | None = None,
+) -> GenerationRequest:
+    """Check `values` (request fields) and `overrides` (settings by dotted name) and build the request.
+
+    Settings start from the chosen model's own defaults; the presets come next (`engine.contract.presets`), then
+    `values["settings"]`, a nested mapping, and `overrides` last. Raises UserError that names the field for the first
+    bad value, an unknown setting, a setting that the model does not use, a task that it cannot do, and media that the
+    task needs and lacks, or does not read.
+    """
+    values = dict(values)
+    variant = find_variant(str(values.get("model", "nano")))
+    settings = variant.default_settings.model_dump()
+    given = flatten(values.pop("settings", {})) | (overrides or {})
+    asked = str(given.get("sampling.steps", ""))
+    steps = int(asked) if asked.isdecimal() else None
+    for name, value in preset_settings(variant, guidance_preset, speed_preset, steps).items():
+        _put(settings, name, value)
+    for name, value in given.items():
+        _refuse_inert(name, value, variant.inert_settings, variant.name)
+        _put(settings, name, value)
+    try:
+        request = GenerationRequest.model_validate(values | {"settings": settings})
+    except ValidationError as error:
+        raise _first_error(error) from error
+    if request.task not in variant.tasks:
+        able = [other.name for other in VARIANTS.values() if request.task in other.tasks]
+        raise UserError(
+            f"{variant.title} cannot do {request.task}; it does {', '.join(variant.tasks)}. "
+            f"{request.task} needs the model {' or '.join(able)}.",
+            "task",
+        )
+    if request.lora is not None and variant.is_nano:
+        raise UserError(f"{variant.title} takes no LoRA; leave --lora out or choose a released model.", "lora")
+    _check_media(request)
+    return request
+
+
+def _check_media(request: GenerationRequest) -> None:
+    """Everything that the task reads is there, and nothing that it would pass over in silence."""
+    info = TASK_INFO[request.task]
+    for name in info.needs:
+        if not getattr(request, name):
+            raise UserError(f"{request.task} needs {_flag(name)}: {_description(name)}", name)
+    if info.one_of and sum(getattr(request, name) is not None for name in info.one_of) != 1:
+        choice = " or ".join(_flag(name) for name in info.one_of)
+        raise UserError(f"{request.task} needs either {choice}, one of them.", info.one_of[0])
+    for name in ("image", "last_image", "video"):
+        if getattr(request, name) is not None and name not in info.media:
+            raise UserError(f"{request.task} does not read {_flag(name)}; leave it out.", name)
+    if (request.redo_latents is None) != (request.redo_span_s is None):
+        missing = "redo_latents" if request.redo_latents is None else "redo_span_s"
+        raise UserError(
+            f"A stretch is made anew from --redo-latents and --redo-span-s: {_flag(missing)} is missing.", missing
+        )
+    if request.lip_box is not None and request.task != "lip-sync":
+        raise UserError(f"{request.task} does not read {_flag('lip_box')}; leave it out.", "lip_box")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _description(name: str) -> str:
+    description = GenerationRequest.model_fields[name].description
+    return (description or name)[:1].lower() + (description or name)[1:]
+
+
+def flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"guidance": {"audio": 2}}` as `{"guidance.audio": 2}`."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _put(settings: dict[str, Any], name: str, value: Any) -> None:
+    *path, last = name.split(".")
+    section: Any = settings
+    for key in path:
+        section = section.get(key) if isinstance(section, dict) else None
+    if isinstance(section, dict) and isinstance(section.get(last), dict):
+        inside = ", ".join(f"{name}.{key}" for key in flatten(section[last]))
+        raise UserError(f"{name} is a group of settings ({inside}), got {str(value)[:60]!r}: set one of them.", name)
+    if not isinstance(section, dict) or last not in section:
+        raise UserError(f"Unknown setting {name!r}: settings are {', '.join(flatten(Settings().model_dump()))}.", name)
+    section[last] = value
+
+
+def _refuse_inert(name: str, value: Any, inert: frozenset[str], model: str) -> None:
+    if name in inert:
+        raise UserError(f"{name} = {value} does nothing with the model {model}: leave it out.", name)
+
+
+def _first_error(error: ValidationError) -> UserError:
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    name = ".".join(location[1:] if location[:1] == ["settings"] else location) or None
+    value = first.get("input")
+    shown = "" if first["type"] == "missing" or isinstance(value, dict | BaseModel) else f", got {str(value)[:60]!r}"
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ").rstrip(".")
+    return UserError(f"{name or 'request'}: {reason}{shown}.", name)

@@ -1,0 +1,187 @@
+"""The files of a request, read and checked before any model is loaded: pictures, faces, film and voice.
+
+Torch-free. Knows nothing about models beyond the variant's limits; every bad file is a `UserError` from `engine.media`.
+"""
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from engine.contract.errors import UserError
+from engine.contract.request import Box, GenerationRequest
+from engine.contract.variants import FPS, find_variant
+from engine.media.audio import SAMPLE_RATE_HZ, is_silent, read_audio
+from engine.media.face import Face, face_box, find_face, find_faces, same_person
+from engine.media.film import Film, FilmPlan, plan_film, read_film, still_film
+from engine.media.picture import even_size, read_picture
+from engine.media.video import check_writable
+
+SOUNDTRACK_RATE_HZ = 48_000
+SILENCE_NOTICE = "The audio is silent: the lips stay closed and the face only blinks and moves a little."
+MEDIA_FIELDS = ("image", "last_image", "video", "audio", "redo_latents")
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A picture, uint8 RGB of even size, and the face in it that will speak."""
+
+    picture: np.ndarray
+    face: Face
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a request's files hold."""
+
+    wave: np.ndarray
+    """The voice as the model hears it, float32 mono at 16 kHz."""
+    soundtrack: np.ndarray
+    """The voice as the video carries it, float32 mono at SOUNDTRACK_RATE_HZ."""
+    num_frames: int
+    """Video frames to be generated, at 25 per second."""
+    portrait: Portrait | None = None
+    """The reference; a film's is its first frame that shows a face. None for text-to-video."""
+    last: Portrait | None = None
+    """What first-last-frame ends on."""
+    film: Film | None = None
+    plan: FilmPlan | None = None
+    """For lip-sync: the film, and which frame of it is shown when."""
+    sha256: dict[str, str] = field(default_factory=dict)
+    """Of every file that was read, by the request's field."""
+    notices: tuple[str, ...] = ()
+
+    @property
+    def output_frames(self) -> int:
+        """Frames of the video: those generated, or for lip-sync those of the film."""
+        return len(self.plan.indices) if self.plan else self.num_frames
+
+    @property
+    def times_s(self) -> list[float] | None:
+        """When each frame of the video is shown, and when the last one ends; None for 25 per second."""
+        return None if self.plan is None else [*self.plan.times_s.tolist(), self.plan.duration_s]
+
+
+def read_inputs(request: GenerationRequest) -> Inputs:
+    """Read and check the files of `request`, and that its output can be written. Raises UserError, names the field."""
+    check_writable(request.out)
+    _check_not_an_input(request)
+    max_s = find_variant(request.model).max_audio_s
+    wave = read_audio(request.audio, max_s=max_s)
+    notices = [SILENCE_NOTICE] if is_silent(wave) else []
+    voice_s = len(wave) / SAMPLE_RATE_HZ
+    portrait = last = film = plan = None
+    num_frames = max(1, round(voice_s * FPS))
+    if request.redo_latents is not None and not os.path.isfile(request.redo_latents):
+        raise UserError(f"The latents {request.redo_latents} do not exist; check the path.", "redo_latents")
+    if request.image is not None:
+        portrait = _portrait(request.image, request.face_box, "image", notices)
+    if request.last_image is not None and portrait is not None:
+        last = _last(request.last_image, portrait, notices)
+        num_frames = max(num_frames, 2)
+    if request.task == "lip-sync":
+        if request.video is not None:
+            film, said = read_film(request.video, max_s=max_s)
+            notices += said
+            portrait = _first_of(film)
+        else:
+            assert portrait is not None
+            film = still_film(portrait.picture, portrait.face.landmarks_px, voice_s)
+        plan = plan_film(film, voice_s, request.settings.lip_sync)
+        num_frames = max(1, math.ceil(plan.duration_s * FPS - 1e-6))
+        notices += _length_notices(film, plan, voice_s)
+    return Inputs(
+        wave=wave,
+        soundtrack=read_audio(request.audio, sample_rate_hz=SOUNDTRACK_RATE_HZ, max_s=max_s),
+        num_frames=num_frames,
+        portrait=portrait,
+        last=last,
+        film=film,
+        plan=plan,
+        sha256={name: file_sha256(path) for name in MEDIA_FIELDS if (path := getattr(request, name)) is not None},
+        notices=tuple(notices),
+    )
+
+
+def _portrait(path: Path, box: Box | None, name: str, notices: list[str]) -> Portrait:
+    """The picture at `path` and its face: the largest, or the one that `box` is round."""
+    picture = read_picture(path, field=name)
+    if box is None:
+        face, said = find_face(picture, field=name)
+        notices += [said] if said else []
+    else:
+        face = _chosen(find_faces(picture, field=name), box, picture.shape)
+    even = even_size(picture)
+    if even.shape != picture.shape:
+        (height, width), (even_height, even_width) = picture.shape[:2], even.shape[:2]
+        notices.append(
+            f"The picture's {width}×{height} px became {even_width}×{even_height}, its last row or column repeated: "
+            "video needs even sides."
+        )
+    return Portrait(even, face)
+
+
+def _chosen(faces: list[Face], box: Box, shape: tuple[int, ...]) -> Face:
+    """The face whose middle lies in `box`, with that box. Raises UserError where there is none."""
+    x0, y0, x1, y1 = box
+    for face in faces:
+        x, y = face.landmarks_px[:, :2].mean(axis=0) / [shape[1], shape[0]]
+        if x0 <= x <= x1 and y0 <= y <= y1:
+            return Face(face.landmarks_px, box)
+    raise UserError(
+        f"No face has its middle in the box {x0:g},{y0:g},{x1:g},{y1:g} ({len(faces)} found elsewhere); draw it round "
+        "a face, or leave it out.",
+        "face_box",
+    )
+
+
+def _last(path: Path, first: Portrait, notices: list[str]) -> Portrait:
+    last = _portrait(path, None, "last_image", notices)
+    if last.picture.shape != first.picture.shape:
+        (height, width), (other_height, other_width) = first.picture.shape[:2], last.picture.shape[:2]
+        raise UserError(
+            f"The first picture is {width}×{height} px, the last {other_width}×{other_height}; give two of one size.",
+            "last_image",
+        )
+    if not same_person(first.face.landmarks_px, last.face.landmarks_px):
+        notices.append("The two pictures may show different people: if so, the end is a morph from one to the other.")
+    return last
+
+
+def _first_of(film: Film) -> Portrait:
+    index = film.first_face
+    landmarks_px = film.landmarks_px[index]
+    assert landmarks_px is not None
+    picture = next(film.frames([index]))
+    face = Face(landmarks_px, face_box(landmarks_px, picture.shape))
+    return Portrait(even_size(picture), face)
+
+
+def _length_notices(film: Film, plan: FilmPlan, voice_s: float) -> list[str]:
+    if film.path is None or abs(voice_s - film.duration_s) <= film.frame_s:
+        return []
+    how = (
+        "the film is held or swings to and fro"
+        if voice_s > film.duration_s
+        else "the film goes on with the mouth at rest, or is cut"
+    )
+    return [
+        f"The voice lasts {voice_s:.1f} s, the film {film.duration_s:.1f} s: {how}, as lip_sync says; the video lasts "
+        f"{plan.duration_s:.1f} s."
+    ]
+
+
+def _check_not_an_input(request: GenerationRequest) -> None:
+    """The video appears under its name by replacing what was there: never the user's own picture, film or sound."""
+    for path in (getattr(request, name) for name in MEDIA_FIELDS):
+        if path is not None and os.path.exists(path) and os.path.exists(request.out) and request.out.samefile(path):
+            raise UserError(f"The video would replace {path}, which it is made from; give another output name.", "out")
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,1 +1,0 @@
-"""The network and its parts: transformer, encoders, autoencoders, and the loading of their weights."""

@@ -1,0 +1,122 @@
+"""`python -m trainer ndpo`: one block of Negative-DPO on labelled clips, or go on with one that was stopped."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from engine.contract.errors import UserError
+from engine.contract.records import NegativeRecord
+from engine.contract.variants import find_variant
+from engine.nano.model import NanoModel
+from trainer.cli.arguments import forget_budget, positive_float, positive_int, seed
+from trainer.loop.processes import REPORTS
+from trainer.loop.recipes import RECIPES, NDPORecipe, released_soup
+from trainer.objectives.ndpo import REFERENCES, Block, train
+from trainer.objectives.ndpo_loss import LOSSES
+from trainer.subjects.labels import nano_negatives, read_labels
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of `ndpo`."""
+    default = NDPORecipe()
+    parser.add_argument("--model", default="nano", help="that made the clips: nano, preview, flash or a folder")
+    parser.add_argument("--labels", type=Path, required=True, help="a JSONL file from the review tab")
+    parser.add_argument("--issue", default=None, help="learn from this issue alone; default: from all")
+    parser.add_argument("--run", dest="folder", type=Path, required=True, help="resumed if it exists")
+    parser.add_argument("--corpus", type=Path, default=Path("data/speech"), help="default: data/speech")
+    parser.add_argument("--features", type=Path, default=None, help="the corpus's features, if another run made them")
+    parser.add_argument("--recipe", choices=sorted(RECIPES), default="nano-soup", help="of the real batches")
+    parser.add_argument("--steps", type=positive_int, default=default.steps, help=f"default: {default.steps}")
+    parser.add_argument("--negatives", type=positive_int, default=None, help="in each step; nano: 16, others: --batch")
+    budget = f"how far to forget, 0.05 to 1; default: {default.forget_budget}"
+    parser.add_argument("--budget", type=forget_budget, default=default.forget_budget, help=budget)
+    parser.add_argument(
+        "--rate-share",
+        type=positive_float,
+        default=default.learning_rate_share,
+        help=f"of the SFT recipe's learning rate; default: {default.learning_rate_share}",
+    )
+    parser.add_argument("--loss", choices=sorted(LOSSES), default=default.loss, help=f"default: {default.loss}")
+    parser.add_argument("--reference", choices=REFERENCES, default=default.reference, help="the frozen model's errors")
+    parser.add_argument("--lora", type=positive_int, default=None, metavar="RANK", help="default: all weights")
+    parser.add_argument("--report", choices=REPORTS, default=None, help="a tracker to tell besides loss.jsonl")
+    parser.add_argument("--any-checkpoint", action="store_true", help="take clips that another checkpoint made, too")
+    parser.add_argument("--seed", type=seed, default=default.seed)
+    released = parser.add_argument_group("for the released models, whose real clips are prepared ones")
+    released.add_argument("--data", type=Path, default=None, help="what python -m trainer prepare made")
+    released.add_argument("--validation-data", type=Path, default=None, help="the same of videos never trained on")
+    released.add_argument("--batch", type=positive_int, default=8, help="real clips a step; default: 8")
+    released.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the block, and print where the model is."""
+    variant = find_variant(args.model)
+    negatives = args.negatives or (NDPORecipe().negatives if variant.is_nano else args.batch)
+    recipe = replace(
+        NDPORecipe(),
+        steps=args.steps,
+        forget_budget=args.budget,
+        learning_rate_share=args.rate_share,
+        loss=args.loss,
+        negatives=negatives,
+        seed=args.seed,
+        reference=args.reference,
+        lora_rank=args.lora or 0,
+    )
+    records = read_labels(args.labels, args.issue)
+    return report(_nano(args, recipe, records) if variant.is_nano else _released(args, recipe, records))
+
+
+def _nano(args: argparse.Namespace, recipe: NDPORecipe, records: list[NegativeRecord]) -> Block:
+    folder = find_variant(args.model).folder
+    model = NanoModel.load(folder)
+    negatives, notes = nano_negatives(records, model, folder, args.labels, any_checkpoint=args.any_checkpoint)
+    for note in notes:
+        print(note, file=sys.stderr)
+    return train(
+        recipe,
+        RECIPES[args.recipe](),
+        model,
+        negatives,
+        corpus_folder=args.corpus,
+        run=args.folder,
+        features=args.features,
+        report=args.report,
+    )
+
+
+def _released(args: argparse.Namespace, recipe: NDPORecipe, records: list[NegativeRecord]) -> Block:
+    from trainer.objectives.released_ndpo import ReleasedBlock, train_released_block
+
+    if args.data is None or args.validation_data is None:
+        raise UserError(
+            f"Negative-DPO of {args.model} needs --data and --validation-data, what prepare made of videos to learn "
+            "from and of others.",
+            "data",
+        )
+    asked = ReleasedBlock(
+        find_variant(args.model),
+        records,
+        args.labels,
+        args.data,
+        args.validation_data,
+        args.folder,
+        batch=args.batch,
+        checkpointing=args.gradient_checkpointing,
+        any_checkpoint=args.any_checkpoint,
+        report=args.report,
+    )
+    return train_released_block(asked, recipe, released_soup(), tell=lambda note: print(note, file=sys.stderr))
+
+
+def report(block: Block) -> int:
+    """Print the block's model. Raises UserError, which names the model kept, for one that was stopped."""
+    if block.stopped_by is not None:
+        raise UserError(
+            f"The block was stopped: {block.stopped_by}. The last good model, of step {block.step}, is {block.model}.",
+            "run",
+        )
+    print(block.model)
+    return 0

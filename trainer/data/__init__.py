@@ -1,0 +1,1 @@
+"""What trainings read: the synthetic speech and faces, shards, tasks."""

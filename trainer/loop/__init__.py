@@ -1,0 +1,1 @@
+"""What every training shares: the flow, the loop over processes, checkpoints, averages, recipes."""

@@ -1,0 +1,1 @@
+"""What a video or a motion is measured by."""

@@ -1,0 +1,1 @@
+"""What a training is for: SFT, Negative-DPO, cycles of both, one person, one rule."""

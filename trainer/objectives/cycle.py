@@ -1,0 +1,103 @@
+"""The NDPO-SFT cycle: a block of Negative-DPO on labels, a block of SFT behind it, and again from the new model.
+
+A cycle's labels are of clips that its own start model made; where they are not there yet, the cycle stops, and goes on
+when it is started again. One block takes one issue, in turn. Small budgets and fresh references, repeated, do the work.
+
+    RUN/1/labels.jsonl   what people, or rules, say of the clips of the model that the cycle starts with
+    RUN/1/ndpo, RUN/1/sft   the blocks' runs; RUN/1/sft/model starts cycle 2
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from engine.nano.model import NanoModel
+from trainer.loop.recipes import NDPORecipe, SFTRecipe, Stage
+from trainer.objectives import ndpo, sft
+from trainer.objectives.ndpo import Block
+from trainer.subjects.labels import nano_negatives, read_labels
+
+LABELS = "labels.jsonl"
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """What to do: `count` cycles from the nano in `start`, the `issues` in turn (none: all at once in every cycle).
+
+    `block` is the NDPO recipe, `recipe` the SFT recipe, of whose last stage each SFT block takes `sft_steps`.
+    """
+
+    start: Path
+    run: Path
+    corpus: Path
+    block: NDPORecipe
+    recipe: SFTRecipe
+    issues: tuple[str, ...] = ()
+    count: int = 2
+    sft_steps: int = 300
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The cycle needs labels: of clips of `model`, for `issue`, in the file `labels`."""
+
+    number: int
+    model: Path
+    issue: str | None
+    labels: Path
+
+
+def run_cycles(cycles: Cycles) -> Waiting | list[Block]:
+    """Do what can be done: all blocks of Negative-DPO, or what is waited for. Raises UserError for bad labels."""
+    model_folder, blocks = cycles.start, []
+    for number in range(1, cycles.count + 1):
+        folder = cycles.run / str(number)
+        issue = cycles.issues[(number - 1) % len(cycles.issues)] if cycles.issues else None
+        if not (folder / LABELS).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            return Waiting(number, model_folder, issue, folder / LABELS)
+        blocks.append(_ndpo(cycles, model_folder, folder, issue))
+        model_folder = _sft(cycles, blocks[-1].model, folder / "sft", number)
+    return blocks
+
+
+def _ndpo(cycles: Cycles, model_folder: Path, folder: Path, issue: str | None) -> Block:
+    model, labels = NanoModel.load(model_folder), folder / LABELS
+    negatives, _ = nano_negatives(read_labels(labels, issue), model, model_folder, labels)
+    return ndpo.train(
+        replace(cycles.block, seed=cycles.block.seed + int(folder.name)),
+        cycles.recipe,
+        model,
+        negatives,
+        corpus_folder=cycles.corpus,
+        run=folder / "ndpo",
+        features=cycles.run / "features.npy",
+    )
+
+
+def _sft(cycles: Cycles, model_folder: Path, run: Path, number: int) -> Path:
+    """The SFT block at the rate of NDPO's, or it would take back what the block before it moved."""
+    recipe = replace(
+        cycles.recipe,
+        name=f"cycle-{number}",
+        stages=(Stage(cycles.sft_steps, cycles.recipe.stages[-1].tasks),),
+        trained_on=True,
+        seed=cycles.recipe.seed + 100 * number,
+        learning_rate=cycles.recipe.learning_rate * cycles.block.learning_rate_share,
+    )
+    return sft.train(
+        recipe,
+        cycles.corpus,
+        model_folder / "audio_encoder.safetensors",
+        run,
+        start=NanoModel.load(model_folder),
+        features=cycles.run / "features.npy",
+    )
+
+
+def finished(blocks: list[Block], run: Path, count: int) -> str:
+    """What was done, block by block, and where the model is."""
+    lines = [
+        f"cycle {number}: " + (f"stopped, {block.stopped_by}; kept step {block.step}" if block.stopped_by else "whole")
+        for number, block in enumerate(blocks, start=1)
+    ]
+    return "\n".join([*lines, str(run / str(count) / "sft" / "model")])

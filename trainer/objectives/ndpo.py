@@ -1,0 +1,317 @@
+"""One block of Negative-DPO for nano: push the model off labelled negatives while it goes on learning from real clips.
+
+Every step takes a real batch, by flow matching as in SFT, and a batch of negatives, by `ndpo_loss`; model and
+frozen reference see the same noise at the same timestep. The reference is the model that the block begins with. Guards
+are checked every few steps, and only what passed them is saved: a block that they stop is thereby rolled back.
+Draws are keyed by (seed, step, index), so that a killed block goes on to the same weights.
+"""
+
+import copy
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from engine.contract.errors import UserError
+from engine.nano.model import NanoModel
+from trainer.data.files import writable_folder
+from trainer.data.speech.corpus import Corpus
+from trainer.data.synthetic_clips import ClipMaker
+from trainer.loop.checkpoint import claim, save_text
+from trainer.loop.ema import stage_decay
+from trainer.loop.flow import FlowBatch, flow_errors, predict
+from trainer.loop.lora import WithoutLora, add_lora
+from trainer.loop.processes import Processes
+from trainer.loop.recipes import SEEN, NDPORecipe, SFTRecipe, Stage
+from trainer.loop.training import Training
+from trainer.loop.validation import held_out_loss
+from trainer.objectives.ndpo_loss import (
+    LOSSES,
+    USES_MIRROR,
+    USES_POSITIVE_REFERENCE,
+    Errors,
+    beta_of_budget,
+    masked_error,
+)
+from trainer.subjects.features import corpus_features
+from trainer.subjects.nano_batches import NanoBatches, NanoVelocity, nano_trainee
+from trainer.subjects.negatives import Negative, NegativePool
+
+Draw = Callable[[int], FlowBatch]
+"""The batch of a step."""
+END = "block.json"
+"""Says how a block ended."""
+REFERENCES = ("copy", "lora-off", "precomputed")
+HELD_OUT_SPLIT = "heldout_voice"
+HELD_OUT_BATCHES = 4
+_HELD_OUT_STEP = 2**31 - 64
+"""The held-out batches are those of steps that no block reaches."""
+_DRIFT_MEMORY = 0.8
+"""Share of the running mean of D/s that a step leaves as it was."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """What a block came to: the model's folder, the step that it is of, and what stopped the block before its end."""
+
+    model: Path
+    step: int
+    stopped_by: str | None = None
+
+
+def train(
+    recipe: NDPORecipe,
+    sft: SFTRecipe,
+    start: NanoModel,
+    negatives: Sequence[Negative],
+    *,
+    corpus_folder: Path,
+    run: Path,
+    features: Path | None = None,
+    stop_after: int | None = None,
+    report: str | None = None,
+) -> Block:
+    """Run the block, or go on with it; `run` gets checkpoint.pt, loss.jsonl, model/ and, at the end, block.json.
+
+    `start` is the model to begin with and the reference, `sft` the recipe of the real batches: those of its last stage.
+    `features` is where the corpus's audio features are, or are to be kept; default: in `run`. `stop_after` ends the
+    block early, at that step; `report` names a tracker (`trainer.loop.processes`). Raises UserError for
+    what cannot be trained on.
+    """
+    check(recipe)
+    if not negatives:
+        raise UserError("There are no negatives to learn from.", "labels")
+    pool = NegativePool(negatives, recipe.seed)
+    corpus, _ = (Corpus(corpus_folder / split) for split in ("train", HELD_OUT_SPLIT))
+    writable_folder(run)
+    real = replace(sft, stages=(Stage(2**31, sft.stages[-1].tasks),), seed=recipe.seed)
+    made_of = {
+        "recipe": recipe.as_dict(),
+        "sft": sft.as_dict(),
+        "start_sha256": start.checkpoint_sha256,
+        "negatives_sha256": pool.sha256(),
+        "corpus_frames": len(corpus.curves),
+    }
+    processes = Processes(report, run)
+    with processes.first_alone():
+        claim(run, made_of)
+        batches = _batches(real, start, corpus, features or run / "features.npy", sft.feature_versions)
+        held_out = held_out_batches(real, start, corpus_folder, run)
+    if ended := ended_block(run):
+        return ended
+    model = copy.deepcopy(start)
+    trainee = nano_trainee(model, sft)
+    if recipe.lora_rank:
+        add_lora(model.transformer, recipe.lora_rank)
+    else:
+        trainee.velocity.requires_grad_(True)
+    frozen = WithoutLora(trainee.velocity, model.transformer) if recipe.reference == "lora-off" else NanoVelocity(start)
+    training = Training(trainee, run, processes, weight_decay=0.0, seen=SEEN)
+    drawn = Drawn(
+        lambda step: processes.part(batches.draw(start, step)),
+        lambda step: processes.part(pool.draw(start, step, recipe.negatives, sft.tau_shift)),
+        [processes.part(batch) for batch in held_out],
+    )
+    return run_block(recipe, sft, training, frozen, drawn, stop_after=stop_after)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a block learns from: this process's parts of the real batches, the negatives and the held-out batches."""
+
+    real: Draw
+    negatives: Draw
+    held_out: list[FlowBatch]
+
+
+def ended_block(run: Path) -> Block | None:
+    """The block in `run`, where it came to its end."""
+    if not (run / END).exists():
+        return None
+    done = json.loads((run / END).read_text())
+    return Block(run / "model", done["step"], done["stopped_by"])
+
+
+def run_block(
+    recipe: NDPORecipe,
+    sft: SFTRecipe,
+    training: Training,
+    frozen: nn.Module,
+    drawn: Drawn,
+    *,
+    stop_after: int | None = None,
+) -> Block:
+    """The block of any model, of which `frozen` is the forward before it is trained."""
+    training.processes.freeze(frozen)
+    baseline = held_out_loss(frozen, drawn.held_out, training.weights, training.processes)
+    reference: nn.Module | Tensor = frozen
+    if recipe.reference == "precomputed":
+        reference = reference_errors(frozen, drawn.negatives, recipe.steps, training.weights)
+    loop = Loop(recipe, sft, training, reference)
+    return loop.run(drawn.real, drawn.negatives, (drawn.held_out, baseline), stop_after)
+
+
+def held_out_batches(recipe: SFTRecipe, model: NanoModel, corpus_folder: Path, run: Path) -> list[FlowBatch]:
+    """Batches of voices that are never trained on, of the last stage's tasks; `run` keeps their audio features."""
+    endless = replace(recipe, stages=(Stage(2**31, recipe.stages[-1].tasks),))
+    corpus = Corpus(corpus_folder / HELD_OUT_SPLIT)
+    batches = _batches(endless, model, corpus, run / "heldout_features.npy", 1)
+    return [batches.draw(model, _HELD_OUT_STEP + n * len(recipe.lengths)) for n in range(HELD_OUT_BATCHES)]
+
+
+def _batches(real: SFTRecipe, model: NanoModel, corpus: Corpus, features: Path, versions: int) -> NanoBatches:
+    """Batches of `corpus` as `model` hears it, the features made if they are not in the file `features`."""
+    heard = corpus_features(model.audio_encoder, corpus, features, versions, real.seed)
+    if heard.shape[1] != len(corpus.curves):
+        raise UserError(
+            f"{features} holds {heard.shape[1]} frames, the corpus {len(corpus.curves)}: it is another corpus's.",
+            "features",
+        )
+    return NanoBatches(real, ClipMaker(corpus, real.seed), heard)
+
+
+def check(recipe: NDPORecipe) -> None:
+    """Raises UserError for what cannot be done."""
+    if recipe.loss not in LOSSES:
+        raise UserError(f"Unknown loss {recipe.loss!r}: choose one of {', '.join(LOSSES)}.", "loss")
+    if recipe.reference not in REFERENCES:
+        raise UserError(f"Unknown reference {recipe.reference!r}: choose one of {', '.join(REFERENCES)}.", "reference")
+    if recipe.reference == "lora-off" and not recipe.lora_rank:
+        raise UserError("The reference lora-off needs LoRA: give its rank, 16 is usual.", "lora")
+    if recipe.reference == "precomputed" and recipe.loss in USES_POSITIVE_REFERENCE | USES_MIRROR:
+        raise UserError(f"The loss {recipe.loss} needs the reference's velocity: take copy or lora-off.", "reference")
+
+
+@torch.no_grad()
+def reference_errors(reference: nn.Module, negatives: Draw, steps: int, weights: Tensor) -> Tensor:
+    """The errors [steps, B] of the frozen model on the negatives of every step, so that it need not be kept."""
+    batches = (negatives(step) for step in range(steps))
+    return torch.stack([_negative_errors(predict(reference, batch), batch, weights) for batch in batches])
+
+
+def _negative_errors(predicted: Tensor, batch: FlowBatch, weights: Tensor) -> Tensor:
+    assert batch.mask is not None
+    return masked_error(predicted, batch.target, batch.mask * weights)
+
+
+class Loop:
+    """The steps of a block, one after the other."""
+
+    def __init__(self, recipe: NDPORecipe, sft: SFTRecipe, training: Training, reference: nn.Module | Tensor) -> None:
+        """`reference` is the frozen model, or its `reference_errors`."""
+        self.recipe, self.sft, self.training, self.reference = recipe, sft, training, reference
+        self.beta = beta_of_budget(recipe.forget_budget)
+        self.drift = 0.0
+        training.ema.decay = stage_decay(recipe.old_share, recipe.steps)
+
+    def run(self, real: Draw, negatives: Draw, unheard: tuple[list[FlowBatch], float], stop_after: int | None) -> Block:
+        """All of them, from the last one saved; `unheard` are the held-out batches and the reference's loss on them."""
+        recipe, training, (held_out, baseline) = self.recipe, self.training, unheard
+        first = self._resume()
+        last = recipe.steps if stop_after is None else min(stop_after, recipe.steps)
+        hidden = None if training.processes.is_first else True
+        for step in tqdm(range(first, last), initial=first, total=last, desc=f"{recipe.loss} block", disable=hidden):
+            row: dict[str, Any] = {"step": step} | self.step(step, real(step), negatives(step))
+            stopped_by = self._strays(row)
+            checked = (step + 1) % recipe.check_every == 0 or step + 1 == last
+            if stopped_by is None and checked:
+                row |= {"held_out": self._held_out_loss(held_out), "held_out_at_start": baseline}
+                if not row["held_out"] <= baseline * (1 + recipe.held_out_slack):
+                    stopped_by = (
+                        f"the held-out SFT loss is {row['held_out']:.4f}, more than {recipe.held_out_slack:.0%} above "
+                        f"the {baseline:.4f} of the block's start"
+                    )
+            training.write_row(row)
+            if stopped_by is not None:
+                return self._end(training.saved_step() or 0, stopped_by)
+            if checked:
+                self._save(step + 1)
+        return self._end(last, None) if last == recipe.steps else Block(training.run / "model", last)
+
+    def step(self, step: int, real: FlowBatch, negative: FlowBatch) -> dict[str, float]:
+        """One update; what happened in it, for the log."""
+        recipe, mean = self.recipe, self.training.processes.mean
+        rate = recipe.learning_rate_share * self.sft.learning_rate * min(1.0, (step + 1) / recipe.warmup_steps)
+        errors, sft = self.errors(step, real, negative)
+        loss = LOSSES[recipe.loss](errors, self.beta).mean()
+        total = recipe.sft_weight * sft + recipe.ndpo_weight * loss
+        norm = self.training.step(total, rate, self.sft.gradient_clip)
+        distance = float(mean((errors.negative - errors.negative_reference).mean()) / errors.scale)
+        self.drift = _DRIFT_MEMORY * self.drift + (1 - _DRIFT_MEMORY) * distance
+        return {
+            "loss": float(mean(total)),
+            "sft": float(mean(sft)),
+            "ndpo": float(mean(loss)),
+            "distance": distance,
+            "drift": self.drift,
+            "gradient": norm,
+        }
+
+    def errors(self, step: int, real: FlowBatch, negative: FlowBatch) -> tuple[Errors, Tensor]:
+        """Errors of model and reference on both batches, at the same noise, and the SFT loss of the real one."""
+        training, weights, reference = self.training, self.training.weights, self.reference
+        frozen = positive_reference = None
+        if isinstance(reference, Tensor):
+            negative_reference = reference[step]
+        else:
+            with torch.no_grad():
+                frozen = predict(reference, negative)
+                negative_reference = _negative_errors(frozen, negative, weights)
+                if self.recipe.loss in USES_POSITIVE_REFERENCE:
+                    positive_reference = flow_errors(predict(reference, real), real, weights)
+        positive = flow_errors(predict(training.velocity, real), real, weights)
+        predicted = predict(training.velocity, negative)
+        policy = _negative_errors(predicted, negative, weights)
+        mirrored = policy
+        if frozen is not None and self.recipe.loss in USES_MIRROR:
+            mirrored = _negative_errors(2 * frozen - predicted, negative, weights)
+        # A comparison with real clips takes as many of them as there are negatives.
+        pairs = torch.arange(len(policy)) % len(positive)
+        errors = Errors(
+            negative=policy,
+            negative_reference=negative_reference,
+            positive=positive if positive_reference is None else positive[pairs],
+            positive_reference=positive.detach() if positive_reference is None else positive_reference[pairs],
+            mirrored=mirrored,
+            scale=training.processes.mean(negative_reference.mean()),
+        )
+        return errors, positive.mean()
+
+    def _held_out_loss(self, held_out: list[FlowBatch]) -> float:
+        training = self.training
+        return held_out_loss(training.velocity, held_out, training.weights, training.processes)
+
+    def _strays(self, row: dict[str, Any]) -> str | None:
+        """Why the block must not go on behind this step, or None."""
+        if not all(math.isfinite(row[name]) for name in ("loss", "distance", "gradient")):
+            return "a loss or its gradient is no longer a number"
+        limit = 2 * self.recipe.forget_budget
+        if row["drift"] > limit:
+            return f"the mean D/s is {row['drift']:.3f}, above {limit:g}, twice the budget"
+        return None
+
+    def _resume(self) -> int:
+        """Back to what was last saved; the step to go on with."""
+        resumed = self.training.resume()
+        if resumed is None:
+            self._save(0)
+            return 0
+        step, beside = resumed
+        self.drift = float(beside["drift"])
+        return step
+
+    def _save(self, step: int) -> None:
+        self.training.save(step, {"ndpo": self.recipe.as_dict() | {"steps_done": step}}, drift=self.drift)
+
+    def _end(self, step: int, stopped_by: str | None) -> Block:
+        run = self.training.run
+        if self.training.processes.is_first:
+            save_text(run / END, json.dumps({"step": step, "stopped_by": stopped_by}) + "\n")
+        self.training.processes.wait()
+        return Block(run / "model", step, stopped_by)
