@@ -22,11 +22,11 @@ from torch import Tensor
 from engine.contract.errors import UserError
 from engine.contract.progress import ProgressMeter
 from engine.contract.records import METADATA_KEY, GenerationRecord
-from engine.contract.request import GenerationRequest
+from engine.contract.request import FILE_FIELDS, GenerationRequest
 from engine.contract.settings import LiveSettings
 from engine.contract.variants import FPS
 from engine.media.drift import ColourMatch, DriftMeter
-from engine.media.inputs import MEDIA_FIELDS, SOUNDTRACK_RATE_HZ, Inputs
+from engine.media.inputs import SOUNDTRACK_RATE_HZ, Inputs
 from engine.media.video import VideoWriter
 from engine.sampling.animator import Animator
 from engine.sampling.denoise import Conditions, Stretch, denoise
@@ -205,7 +205,7 @@ def _notices(request: GenerationRequest) -> list[str]:
 
 def _clip_id(animator: Animator, inputs: Inputs, request: GenerationRequest) -> str:
     """What a kept state belongs to: the request but for its file names, the files' contents and the model."""
-    asked = request.model_dump_json(exclude={*MEDIA_FIELDS, "out", "settings_by_step"})
+    asked = request.model_dump_json(exclude={*FILE_FIELDS, "settings_by_step"})
     named = json.dumps([asked, sorted(inputs.sha256.items()), animator.checkpoint_sha256])
     return hashlib.sha256(named.encode()).hexdigest()
 

@@ -25,10 +25,9 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from engine.contract.errors import UserError
 from engine.contract.progress import Progress
 from engine.contract.records import GenerationRecord
-from engine.contract.request import GenerationRequest
+from engine.contract.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest
 from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job, JobRow, State, Stop, Transaction, UploadRow, open_database
 
-MEDIA_FIELDS = ("image", "last_image", "video", "audio", "lora", "redo_latents")
 PREVIEW_NAME = "preview.webp"
 POSTER_NAME = "poster.jpg"
 DRAFT_NAME = "draft.mp4"
@@ -75,7 +74,7 @@ class JobStore:
         kept = request.model_dump(mode="json")
         name, source = "", Path()
         try:
-            for name in MEDIA_FIELDS:
+            for name in INPUT_FIELDS:
                 source = getattr(request, name)
                 if source is not None:
                     kept[name] = f"{name}-{_plain(_named(name, source))}{source.suffix.lower()}"
@@ -137,7 +136,7 @@ class JobStore:
     def request_of(self, job: Job) -> GenerationRequest:
         """The job's request with the paths of its own copies."""
         folder = self.folder_of(job.id)
-        paths = {name: folder / job.request[name] for name in (*MEDIA_FIELDS, "out") if job.request.get(name)}
+        paths = {name: folder / job.request[name] for name in FILE_FIELDS if job.request.get(name)}
         return GenerationRequest(**job.request | paths)
 
     def result_of(self, job: Job) -> Path | None:

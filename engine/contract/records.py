@@ -3,6 +3,7 @@
 Torch-free. The record is written as JSON into the video's own metadata and beside the job.
 """
 
+import hashlib
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, Self
@@ -54,6 +55,14 @@ class GenerationRecord(BaseModel):
     notices: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict, description="Wall time spent in each stage.")
 
+    @property
+    def maker_sha256(self) -> str:
+        """What tells the weights that made the clip: the checkpoint's digest, with a LoRA a digest of both."""
+        lora = self.inputs_sha256.get("lora")
+        if lora is None:
+            return self.checkpoint_sha256
+        return hashlib.sha256(f"{self.checkpoint_sha256} {lora}".encode()).hexdigest()
+
 
 class StoredFile(Section):
     """A file by its path and what is in it."""
@@ -88,7 +97,7 @@ class NegativeRecord(Section):
     schema_version: Literal[1] = 1
     clip_id: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the mp4.")
     latents: StoredFile | None
-    checkpoint_sha256: str
+    checkpoint_sha256: str = Field(description="What made the clip: `GenerationRecord.maker_sha256`.")
     variant: Literal["nano", "preview", "flash"]
     task: Task
     request: GenerationRequest

@@ -4,9 +4,9 @@ Torch-free. It checks what can be checked without opening a file; the files are 
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from engine.contract.errors import UserError
 from engine.contract.presets import preset_settings
@@ -20,6 +20,23 @@ Box = tuple[Fraction, Fraction, Fraction, Fraction]
 Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
+def _is_a_file_name(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a file name cannot hold a null character")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a file name must be UTF-8, or the record cannot keep it; rename the file") from None
+    return path
+
+
+FileName = Annotated[Path, AfterValidator(_is_a_file_name)]
+
+
+def _holds_a_file(annotation: Any) -> bool:
+    return annotation is Path or any(_holds_a_file(part) for part in get_args(annotation))
+
+
 class GenerationRequest(BaseModel):
     """A task, its media, the model and every setting. The paths are of the user's own files.
 
@@ -29,10 +46,12 @@ class GenerationRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Task = Field(default="talking-head", title="Task", description=f"One of {', '.join(TASKS)}")
-    image: Path | None = Field(default=None, title="Portrait", description="The picture that will speak.")
-    last_image: Path | None = Field(default=None, title="Last picture", description="What the video ends on.")
-    video: Path | None = Field(default=None, title="Film", description="The film whose lips will move to the voice.")
-    audio: Path = Field(title="Voice", description="The sound to speak: an audio file, or a video with sound.")
+    image: FileName | None = Field(default=None, title="Portrait", description="The picture that will speak.")
+    last_image: FileName | None = Field(default=None, title="Last picture", description="What the video ends on.")
+    video: FileName | None = Field(
+        default=None, title="Film", description="The film whose lips will move to the voice."
+    )
+    audio: FileName = Field(title="Voice", description="The sound to speak: an audio file, or a video with sound.")
     prompt: str = Field(default="", max_length=2000, title="Prompt", description="Mood and head motion, in words.")
     model: str = Field(default="nano", title="Model", description=f"{', '.join(VARIANTS)}, or a folder with a model")
     seed: int = Field(default=0, ge=0, le=2**31 - 1, title="Seed", description="The same seed gives the same video.")
@@ -42,8 +61,8 @@ class GenerationRequest(BaseModel):
     lip_box: Box | None = Field(
         default=None, title="Lower face", description="For lip sync, fractions of the first frame; found if not given."
     )
-    lora: Path | None = Field(default=None, title="LoRA", description="A safetensors file of a LoRA for the model.")
-    redo_latents: Path | None = Field(
+    lora: FileName | None = Field(default=None, title="LoRA", description="A safetensors file of a LoRA for the model.")
+    redo_latents: FileName | None = Field(
         default=None,
         title="Latents to redo",
         description="The kept latents of a clip, of which a stretch is made anew.",
@@ -53,20 +72,7 @@ class GenerationRequest(BaseModel):
     )
     settings: Settings = Settings()
     settings_by_step: tuple[LiveSettings, ...] = Field(default=(), title="Settings of every step")
-    out: Path = Field(title="Output file", description="The mp4 to write.")
-
-    @field_validator("image", "last_image", "video", "audio", "lora", "redo_latents", "out")
-    @classmethod
-    def _is_a_file_name(cls, path: Path | None) -> Path | None:
-        if path is None:
-            return None
-        if "\0" in str(path):
-            raise ValueError("a file name cannot hold a null character")
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise ValueError("a file name must be UTF-8, or the record cannot keep it; rename the file") from None
-        return path
+    out: FileName = Field(title="Output file", description="The mp4 to write.")
 
     @field_validator("face_box", "lip_box", "redo_span_s", mode="before")
     @classmethod
@@ -100,6 +106,12 @@ class GenerationRequest(BaseModel):
         if given not in {0, steps}:
             raise ValueError(f"settings_by_step holds {given} steps, sampling.steps is {steps}; give as many")
         return self
+
+
+FILE_FIELDS = tuple(name for name, field in GenerationRequest.model_fields.items() if _holds_a_file(field.annotation))
+"""Every field of a request that names a file."""
+INPUT_FIELDS = tuple(name for name in FILE_FIELDS if name != "out")
+"""Those whose files are read: they are hashed into the record, kept with a job, and never overwritten."""
 
 
 def build_request(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.contract.errors import UserError
-from engine.contract.request import Box, GenerationRequest
+from engine.contract.request import INPUT_FIELDS, Box, GenerationRequest
 from engine.contract.variants import FPS, find_variant
 from engine.media.audio import SAMPLE_RATE_HZ, is_silent, read_audio
 from engine.media.face import Face, face_box, find_face, find_faces, same_person
@@ -22,7 +22,6 @@ from engine.media.video import check_writable
 
 SOUNDTRACK_RATE_HZ = 48_000
 SILENCE_NOTICE = "The audio is silent: the lips stay closed and the face only blinks and moves a little."
-MEDIA_FIELDS = ("image", "last_image", "video", "audio", "redo_latents")
 
 
 @dataclass(frozen=True)
@@ -69,14 +68,14 @@ def read_inputs(request: GenerationRequest) -> Inputs:
     """Read and check the files of `request`, and that its output can be written. Raises UserError, names the field."""
     check_writable(request.out)
     _check_not_an_input(request)
+    for name in ("lora", "redo_latents"):
+        _check_is_a_file(getattr(request, name), name)
     max_s = find_variant(request.model).max_audio_s
     wave = read_audio(request.audio, max_s=max_s)
     notices = [SILENCE_NOTICE] if is_silent(wave) else []
     voice_s = len(wave) / SAMPLE_RATE_HZ
     portrait = last = film = plan = None
     num_frames = max(1, round(voice_s * FPS))
-    if request.redo_latents is not None and not os.path.isfile(request.redo_latents):
-        raise UserError(f"The latents {request.redo_latents} do not exist; check the path.", "redo_latents")
     if request.image is not None:
         portrait = _portrait(request.image, request.face_box, "image", notices)
     if request.last_image is not None and portrait is not None:
@@ -101,7 +100,7 @@ def read_inputs(request: GenerationRequest) -> Inputs:
         last=last,
         film=film,
         plan=plan,
-        sha256={name: file_sha256(path) for name in MEDIA_FIELDS if (path := getattr(request, name)) is not None},
+        sha256={name: file_sha256(path) for name in INPUT_FIELDS if (path := getattr(request, name)) is not None},
         notices=tuple(notices),
     )
 
@@ -176,9 +175,14 @@ def _length_notices(film: Film, plan: FilmPlan, voice_s: float) -> list[str]:
 
 def _check_not_an_input(request: GenerationRequest) -> None:
     """The video appears under its name by replacing what was there: never the user's own picture, film or sound."""
-    for path in (getattr(request, name) for name in MEDIA_FIELDS):
+    for path in (getattr(request, name) for name in INPUT_FIELDS):
         if path is not None and os.path.exists(path) and os.path.exists(request.out) and request.out.samefile(path):
             raise UserError(f"The video would replace {path}, which it is made from; give another output name.", "out")
+
+
+def _check_is_a_file(path: Path | None, name: str) -> None:
+    if path is not None and not os.path.isfile(path):
+        raise UserError(f"The file {path} does not exist; check the path.", name)
 
 
 def file_sha256(path: Path) -> str:

@@ -139,16 +139,21 @@ class Forwards:
     @torch.inference_mode()
     def _forward(self, rows: list[Row], moment: Moment) -> Tensor:
         clip, count = self.clip, len(rows)
+
+        def exact(numbers: Tensor) -> Tensor:
+            # On the conditions' device, but never in their dtype: bfloat16 holds no integer above 256 for certain.
+            return numbers.to(clip.known.device, torch.float32)
+
         names = zip(*(self._names(branch, moment, window) for branch, window in rows), strict=True)
         velocity: Tensor = self.transformer(
             torch.cat([self._window_input(window, moment) for _, window in rows]),
-            moment.tau.to(clip.known).expand(count),
+            exact(moment.tau).expand(count),
             torch.cat(
                 [clip.negative.at(moment.boosts) if branch == UNCONDITIONAL else clip.text for branch, _ in rows]
             ),
             None if clip.image is None else clip.image.expand(count, -1, -1),
             encoder_hidden_states_audio=torch.cat([self._window_audio(branch, window) for branch, window in rows]),
-            modal_weights=moment.modal_weights.to(clip.known).expand(count, -1),
+            modal_weights=exact(moment.modal_weights).expand(count, -1),
             face_mask=None if clip.face_mask is None else clip.face_mask.expand(count, -1),
             audio_scale=self.audio_scale,
             cached=self._kept.rows(*names) if self.keep_conditions else None,

@@ -303,7 +303,8 @@ class PixelAnimator:
             negative=NegativeText(move(negative.own), move(negative.motion), move(negative.detail), negative.length),
             image=move_if(conditions.image),
             audio=move(conditions.audio),
-            reference=move_if(conditions.reference),
+            # What a clip ends with is never rounded; the network's own input is, window by window.
+            reference=None if conditions.reference is None else conditions.reference.to(self._device),
             slot=move_if(conditions.slot),
             face_mask=move_if(conditions.face_mask),
         )

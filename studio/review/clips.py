@@ -18,9 +18,10 @@ from sqlalchemy import delete, func, select
 
 from engine.contract.errors import UserError
 from engine.contract.records import GenerationRecord, read_record
+from engine.contract.request import INPUT_FIELDS
 from engine.contract.variants import find_variant
 from studio.job_rows import PENDING, Job
-from studio.jobs import LATENTS_NAME, MEDIA_FIELDS, JobStore
+from studio.jobs import LATENTS_NAME, JobStore
 from studio.review.rows import ExpectedRow
 from studio.review.store import Clip, ReviewStore
 
@@ -104,7 +105,7 @@ class ClipFolder:
         folder = jobs.folder_of(job.id)
         latents = folder / LATENTS_NAME
         request = jobs.request_of(job)
-        media = {name: getattr(request, name) for name in MEDIA_FIELDS if getattr(request, name) is not None}
+        media = {name: getattr(request, name) for name in INPUT_FIELDS if getattr(request, name) is not None}
         record = GenerationRecord.model_validate(job.record)
         return self.take(video, record, latents if latents.is_file() else None, media)
 
@@ -244,7 +245,7 @@ def sha256_of(path: Path) -> str:
 
 def _media(record: GenerationRecord) -> dict[str, Path]:
     request = record.request
-    return {name: getattr(request, name) for name in MEDIA_FIELDS if getattr(request, name) is not None}
+    return {name: getattr(request, name) for name in INPUT_FIELDS if getattr(request, name) is not None}
 
 
 def _near(folder: Path, path: Path) -> Path | None:

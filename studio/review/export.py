@@ -53,7 +53,7 @@ def _negative(
     return NegativeRecord(
         clip_id=clip.id,
         latents=stored(clip.files["latents"]) if clip.files["latents"] else None,
-        checkpoint_sha256=record.checkpoint_sha256,
+        checkpoint_sha256=record.maker_sha256,
         variant=clip.variant,  # type: ignore[arg-type]
         task=record.request.task,
         request=record.request,
@@ -99,8 +99,8 @@ def preferences_csv(store: ReviewStore, batch_id: int | None = None) -> str:
                 "side_b": batch.side_b,
                 "clip_a": clip.id,
                 "clip_b": other.id,
-                "checkpoint_a": clip.record["checkpoint_sha256"],
-                "checkpoint_b": other.record["checkpoint_sha256"],
+                "checkpoint_a": GenerationRecord.model_validate(clip.record).maker_sha256,
+                "checkpoint_b": GenerationRecord.model_validate(other.record).maker_sha256,
                 "prompt": request["prompt"],
                 "seed": request["seed"],
                 "created_utc": datetime.fromtimestamp(answer.answered_s, UTC).isoformat(),

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 
 from engine.__main__ import main
 from engine.contract.errors import UserError
-from engine.contract.records import read_record
+from engine.contract.records import GenerationRecord, read_record
 from engine.contract.variants import TASKS, TRANSFORMER_WEIGHTS
+from engine.media.inputs import file_sha256
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter, probe, read_video_frames
 from engine.wan.animator import GREY_SETTLES, PixelAnimator, levelled
@@ -23,6 +24,8 @@ from tests.released_layout import write_released_model
 PARITY = Path(os.environ.get("ECHOMIMIC_PARITY") or Path(__file__).parents[1] / "parity" / "data")
 VARIANTS = ("preview", "flash")
 FILM_FPS, FILM_FRAMES = 30, 36
+WIDTH = 96
+"""Of the tiny transformer."""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +73,38 @@ def test_a_folder_becomes_a_video(variant: str, task: str, folders, media, voice
     record = read_record(out)
     assert record.request.task == task and record.num_frames == made.num_frames
     assert sum(1 for _ in read_video_frames(out)) == made.num_frames
+
+
+def test_a_lora_is_told_by_the_record_and_by_what_the_clip_is_resumed_with(folders, portrait, voice, tmp_path, capsys):
+    def made(name: str, *lora: str) -> GenerationRecord:
+        out = tmp_path / f"{name}.mp4"
+        given = ["--model", str(folders["preview"]), "--image", str(portrait), "--audio", str(voice), "--out", str(out)]
+        flags = ["--sampling.size_px", "128", "--steps", "1"]
+        assert main(["generate", *given, *flags, *lora]) == 0, capsys.readouterr().err
+        return read_record(out)
+
+    lora = tmp_path / "a.safetensors"
+    records = [made("plain")]
+    for value in (0.1, 0.2):
+        save_file(
+            {
+                "blocks.0.attn1.to_q.lora_A.weight": torch.full((2, WIDTH), value),
+                "blocks.0.attn1.to_q.lora_B.weight": torch.full((WIDTH, 2), value),
+            },
+            lora,
+        )
+        records.append(made(f"lora{value}", "--lora", str(lora)))
+        assert records[-1].inputs_sha256["lora"] == file_sha256(lora)
+    assert len({record.checkpoint_sha256 for record in records}) == 1
+    assert len({record.maker_sha256 for record in records}) == 3
+    assert records[0].maker_sha256 == records[0].checkpoint_sha256
+
+    missing = ["--model", str(folders["preview"]), "--image", str(portrait), "--audio", str(voice)]
+    assert (
+        main(["generate", *missing, "--lora", str(tmp_path / "gone.safetensors"), "--out", str(tmp_path / "o.mp4")])
+        == 2
+    )
+    assert "gone.safetensors does not exist" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

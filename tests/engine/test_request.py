@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from engine.contract.errors import UserError
-from engine.contract.request import GenerationRequest, build_request, flatten
+from engine.contract.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest, build_request, flatten
 from engine.contract.settings import Settings
 from engine.contract.variants import NANO, name_of
 
@@ -101,3 +102,17 @@ def test_flattening_names_every_setting():
 )
 def test_a_model_is_called_by_its_name_or_its_folders(model, name):
     assert name_of(model) == name
+
+
+def test_every_field_that_names_a_file_is_known_by_its_annotation():
+    named = {name for name, field in GenerationRequest.model_fields.items() if "Path" in str(field.annotation)}
+    assert {*FILE_FIELDS} == named >= {"image", "video", "audio", "lora", "redo_latents"}
+    assert {*FILE_FIELDS} - {*INPUT_FIELDS} == {"out"}
+
+
+@pytest.mark.parametrize("name", FILE_FIELDS)
+@pytest.mark.parametrize("path", ["a\0.mp4", "\udc80.mp4"])
+def test_no_file_name_is_one_that_a_record_cannot_keep(name, path):
+    values = {"audio": Path("v.wav"), "out": Path("o.mp4")} | {name: Path(path)}
+    with pytest.raises(ValidationError, match=r"null character|UTF-8"):
+        GenerationRequest.model_validate(values)

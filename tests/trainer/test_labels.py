@@ -76,6 +76,8 @@ def test_every_bad_label_file_is_one_clear_line(record, nano_folder, write_label
     assert "not what it was" in said(write_labels(changed(record, latents=other)))
     assert "kept no latents" in said(write_labels(changed(record, latents=None)))
     assert "image of clip" in said(write_labels(changed(record, inputs=record.inputs | {"image": gone})))
+    adapted = record.request.model_copy(update={"lora": Path("a.safetensors")})
+    assert "made with a LoRA" in said(write_labels(changed(record, request=adapted)))
     assert "another checkpoint" in said(write_labels(changed(record, checkpoint_sha256="0" * 64)))
     assert "mix the models" in said(write_labels(record, changed(record, variant="flash")))
     assert "preview" in said(write_labels(changed(record, variant="preview")))

@@ -116,6 +116,13 @@ def check_model(
     variant = records[0].variant
     if variant != name:
         raise UserError(f"The labels are of the model {variant}, {folder} holds {name}.", "model")
+    adapted = [record for record in records if record.request.lora is not None]
+    if adapted:
+        raise UserError(
+            f"{len(adapted)} of {len(records)} labelled clips were made with a LoRA ({adapted[0].request.lora}): "
+            "what it did cannot be unlearned from the model without it. Take these clips out of the labels.",
+            "labels",
+        )
     others = [record for record in records if record.checkpoint_sha256 != sha256]
     if others and not any_checkpoint:
         raise UserError(

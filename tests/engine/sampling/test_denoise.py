@@ -13,7 +13,9 @@ from engine.contract.errors import Cancelled
 from engine.contract.settings import GuidanceSettings, LongVideoSettings, PhDASettings, SamplingSettings, Settings
 from engine.sampling.denoise import Conditions, Stretch, denoise
 from engine.sampling.phase_negative import NegativeText
+from engine.sampling.phda import modal_weights
 from engine.sampling.resume import STATE_FILE, ClipKeeper
+from engine.sampling.schedulers import make_scheduler
 from engine.sampling.tasks import image_to_video, reference_slot, to_video_frames
 from engine.wan.transformer import EchoMimicTransformer3DModel
 
@@ -278,3 +280,54 @@ def test_a_clip_without_words_needs_no_branch_for_what_they_are_not(transformer:
     count.remove()
     torch.testing.assert_close(guided, plain)
     assert guided_rows == rows
+
+
+class Witness(nn.Module):
+    """Keeps what timestep and modal weights it was given; its flow goes nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.taus: list[Tensor] = []
+        self.weights: list[Tensor] = []
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor, *_, modal_weights: Tensor, **__):
+        self.taus.append(timestep)
+        self.weights.append(modal_weights)
+        return (torch.zeros_like(hidden_states[:, :16]),)
+
+
+def in_dtype(clip: Conditions, dtype: torch.dtype) -> Conditions:
+    text = clip.negative
+    return replace(
+        clip,
+        **{name: getattr(clip, name).to(dtype) for name in ("known", "slot", "text", "image", "audio", "reference")},
+        negative=NegativeText(text.own.to(dtype), text.motion.to(dtype), text.detail.to(dtype), text.length),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("solver", ["euler", "unipc", "dpm++"])
+@pytest.mark.parametrize("shift", [1.0, 5.0])
+def test_the_network_is_told_the_schedulers_own_tau_whatever_it_computes_in(dtype, solver, shift):
+    asked = settings(steps=8, solver=solver)
+    asked = asked.model_copy(
+        update={
+            "sampling": asked.sampling.model_copy(update={"shift": shift}),
+            "phda": PhDASettings(enabled=True),
+        }
+    )
+    witness = Witness()
+    denoise(witness, in_dtype(conditions(7), dtype), asked, window_latent_frames=WINDOW, seed=0, watch=ignore)
+    taus = make_scheduler(solver, shift, 8).timesteps
+    assert [tau.dtype for tau in witness.taus] == [torch.float32] * 8
+    assert [float(tau) for tau in witness.taus] == [float(tau) for tau in taus.float()]
+    expected = [modal_weights(asked.phda, float(tau)) for tau in taus]
+    assert torch.equal(torch.cat(witness.weights), torch.stack([row.flatten() for row in expected]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_what_was_given_as_the_first_latent_comes_back_unrounded(dtype):
+    clip = conditions(7)
+    half = replace(in_dtype(clip, dtype), reference=clip.reference)
+    end = denoise(Witness(), half, settings(), window_latent_frames=WINDOW, seed=0, watch=ignore)
+    assert end.dtype == torch.float32 and torch.equal(end[:, :, :1], clip.reference)
