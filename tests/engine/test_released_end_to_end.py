@@ -136,6 +136,17 @@ def test_only_the_latents_that_are_used_go_through_the_encoder(animator, portrai
     assert max(counts) <= 30
 
 
+def test_later_windows_have_the_picture_in_front_known(animator, portrait, voice, tmp_path):
+    from engine.contract.request import build_request
+    from engine.media.inputs import read_inputs
+
+    asked = {"model": "preview", "image": portrait, "audio": voice, "out": tmp_path / "o.mp4"}
+    request = build_request(asked, {"sampling.size_px": 128})
+    clip = animator.encode(read_inputs(request), request)
+    assert bool((clip.slot[:, :4] == 1).all())
+    torch.testing.assert_close(clip.slot[:, 4:], clip.reference)
+
+
 def test_the_grey_tail_is_what_encoding_all_of_it_would_give(animator, portrait):
     from engine.wan.animator import _pixels
 

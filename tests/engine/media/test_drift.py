@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from engine.media.drift import ColourMatch, DriftMeter
+from engine.media.picture import read_picture
 
 BOUNDS = [(0, 12), (12, 24), (24, 36)]
 
@@ -43,3 +44,25 @@ def test_a_drift_of_colour_is_found_in_its_window_and_matched_away():
 def test_a_loss_of_sharpness_is_found():
     sharp = [window.sharpness for window in report(blur=4.0)]
     assert sharp == sorted(sharp, reverse=True) and sharp[-1] < 0.5
+
+
+def test_a_windows_colour_is_the_mean_of_its_frames():
+    meter = DriftMeter([(0, 10), (10, 20)])
+    for index in range(20):
+        meter.see(frame(0, shift=float(index % 10)))
+    first, ramp = meter.windows()
+    flat = DriftMeter([(0, 1), (1, 2)])
+    flat.see(frame(0)), flat.see(frame(0, shift=4.5))
+    assert first.colour == pytest.approx(ramp.colour, abs=0.01)
+    assert ramp.colour == pytest.approx(flat.windows()[1].colour, rel=0.1)
+
+
+def test_a_face_that_becomes_another_is_found(portrait):
+    picture = read_picture(portrait)
+    height, width = picture.shape[:2]
+    wider = cv2.resize(picture, (round(1.25 * width), height))
+    meter = DriftMeter([(0, 3), (3, 6)])
+    for shown in [picture] * 3 + [wider] * 3:
+        meter.see(shown)
+    same, other = meter.windows()
+    assert same.identity == pytest.approx(0, abs=1e-3) and other.identity > 0.03

@@ -43,5 +43,5 @@ def test_the_lower_face_goes_from_the_nose_to_below_the_chin():
     landmarks_px[1, :2], landmarks_px[152, :2] = (40, 40), (40, 70)
     landmarks_px[172, :2], landmarks_px[397, :2] = (25, 55), (55, 55)
     x0, y0, x1, y1 = lip_box(landmarks_px, (100, 80))
-    assert y0 == pytest.approx(0.4) and 0.7 < y1 < 0.85
+    assert (y0, y1) == pytest.approx((0.4, 0.70 + 0.3 * 0.30)), "30 % of what lies between nose and chin below it"
     assert x0 < 25 / 80 and x1 > 55 / 80

@@ -132,6 +132,26 @@ def test_no_audio_weight_no_scale_and_an_empty_mask_are_the_same_silence(build, 
     assert not torch.allclose(silences[0], velocity(model, given), atol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [0.25, 0.5, 1.5, 3.0])
+def test_the_audio_scale_is_a_weight_of_audio(build, inputs, scale):
+    model, given = build(), inputs()
+    weights = torch.tensor([[1.0, 1.0, scale]]).expand(2, 3)
+    torch.testing.assert_close(velocity(model, given, audio_scale=scale), velocity(model, given, modal_weights=weights))
+    assert not torch.allclose(velocity(model, given, audio_scale=scale), velocity(model, given), atol=1e-4)
+
+
+@pytest.mark.parametrize("tokens_only", [True, False])
+def test_every_row_has_its_own_face(build, inputs, tokens_only):
+    model, given = build(), inputs()
+    model.face_tokens_only = tokens_only
+    masks = torch.zeros(2, FRAME_TOKENS)
+    masks[0, 1], masks[1, 3:5] = 1, 1
+    together = velocity(model, given, face_mask=masks)
+    for row in range(2):
+        alone = {name: tensor[row : row + 1] for name, tensor in given.items()}
+        torch.testing.assert_close(together[row : row + 1], velocity(model, alone, face_mask=masks[row : row + 1]))
+
+
 def test_without_weights_and_mask_everything_weighs_one(build, inputs):
     model, given = build(), inputs()
     explicit = velocity(model, given, modal_weights=torch.ones(2, 3), face_mask=torch.ones(2, FRAME_TOKENS))
