@@ -62,7 +62,6 @@ def negatives_of(
     bad = bad.reshape(-1, 1, 1) if bad.ndim == 1 else bad
     unknown = 1 - clip.known[0, :FRAMES_PER_LATENT].amin(dim=0)
     mask = (bad.to(latents) * unknown)[None]
-    mask[:, 0] = 0.0
     length = settings.long_video.window_latent_frames or window_latent_frames
     overlap = min(settings.long_video.overlap_latent_frames, length - 1)
     phda = phases(settings, settings_by_step)

@@ -24,6 +24,8 @@ def test_details_are_boosted_below_their_border():
     course = [boosts(step, 25, tau, PHASE).detail for step, tau in enumerate(taus)]
     assert course == [1.5 if tau < 667 else 1.0 for tau in taus]
     assert {1.0, 1.5} == set(course)
+    border = PHASE.detail_below
+    assert [boosts(9, 25, tau, PHASE).detail for tau in (border + 1, border, border - 1)] == [1.0, 1.0, 1.5]
 
 
 def test_the_reference_compounds_over_three_steps_and_stays():
