@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PORT ?= 7860
 EXAMPLES ?= $(or $(ECHOMIMIC_EXAMPLES),../shared/examples)
 
-.PHONY: studio demo test check proof proof-engine proof-studio proof-review proof-trainer proof-data bench experiments space nano
+.PHONY: studio demo test check wheel proof proof-engine proof-studio proof-review proof-trainer proof-data bench experiments space nano
 .DEFAULT_GOAL := studio
 
 studio: $(VENV)/ready
@@ -25,6 +25,10 @@ check: $(VENV)/ready
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	$(PY) -m pytest
+
+# The package as a user installs it: built, installed into an empty environment, used there.
+wheel: $(VENV)/ready
+	PYTHON=$(abspath $(PY)) sh tests/check_wheel.sh
 
 proof: $(VENV)/ready
 	$(PY) -m trainer proof --examples $(EXAMPLES) --out docs/proof.md

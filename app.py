@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from engine.contract.errors import UserError
+from engine.contract.places import ASSETS
 from engine.contract.progress import ProgressCallback, ignore_progress
 from engine.contract.records import GenerationRecord
 from engine.contract.request import GenerationRequest
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from engine.media.face import Face
     from studio.jobs import JobStore
 
-EXAMPLES_FOLDER = Path(__file__).parent / "assets" / "examples"
+EXAMPLES_FOLDER = ASSETS / "examples"
 THUMBNAIL_SIDE_PX = 900
 FIRST_FRAMES, FRAMES_APART = 150, 5
 """Where a film's face is looked for: in every fifth of its first frames, then nowhere."""

@@ -19,7 +19,10 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("app.py", "README.md", "packages.txt", "engine", "studio", "trainer", "assets", "docs", "examples")
+PARTS = (
+    *("app.py", "README.md", "LICENSE", "NOTICE", "packages.txt"),
+    *("echomimic", "engine", "studio", "trainer", "assets", "docs", "examples"),
+)
 DEVELOPMENT = "# To develop."
 """The line of requirements.txt behind which a Space needs nothing."""
 LARGE = ("*.safetensors", "*.jpg", "*.png", "*.wav")

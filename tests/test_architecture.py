@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("engine", "studio", "trainer")
+PACKAGES = ("echomimic", "engine", "studio", "trainer")
 CONTRACT = {f"engine.contract.{path.stem}" for path in (ROOT / "engine" / "contract").glob("[!_]*.py")}
 HEAVY = ("torch", "diffusers", "transformers", "mediapipe", "cv2", "av", "librosa", "gradio")
 MAX_LINES = 400
@@ -39,7 +39,12 @@ def modules_of(names: Iterator[str], package: str) -> set[str]:
 @pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_arrows_point_towards_the_engine(path: Path):
     package = path.relative_to(ROOT).parts[0]
-    forbidden = {"engine": {"studio", "trainer", "app"}, "studio": {"trainer", "app"}, "trainer": {"studio", "app"}}
+    forbidden = {
+        "echomimic": set(),
+        "engine": {"echomimic", "studio", "trainer", "app"},
+        "studio": {"echomimic", "trainer", "app"},
+        "trainer": {"echomimic", "studio", "app"},
+    }
     wrong = [name for name in imports(path) if name.split(".")[0] in forbidden[package]]
     assert not wrong
 
@@ -72,7 +77,9 @@ def test_the_studio_knows_only_the_contract_of_the_engine(path: Path):
     assert not [name for name in used if name not in allowed and name.rsplit(".", 1)[0] not in CONTRACT]
 
 
-@pytest.mark.parametrize("module", [*sorted(CONTRACT), "engine.__main__", "engine.session"])
+@pytest.mark.parametrize(
+    "module", [*sorted(CONTRACT), "engine.__main__", "engine.session", "echomimic", "echomimic.cli"]
+)
 def test_what_must_start_at_once_imports_nothing_heavy(module: str):
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
@@ -84,7 +91,10 @@ def test_no_file_is_longer_than_can_be_read_at_a_sitting(path: Path):
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if path.name == "__init__.py"], ids=named)
+INITS = [path for path in SOURCES if path.name == "__init__.py" and path.parent.name != "echomimic"]
+
+
+@pytest.mark.parametrize("path", INITS, ids=named)
 def test_package_inits_are_light(path: Path):
     body = ast.parse(path.read_text(encoding="utf-8")).body
     assert all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from platformdirs import user_data_path
 
 from engine.contract.errors import UserError
+from engine.contract.places import ASSETS
 from engine.contract.settings import GuidanceSettings, PhaseNegativeSettings, SamplingSettings, Settings
 
 Task = Literal["talking-head", "half-body", "lip-sync", "first-last-frame", "text-to-video"]
@@ -45,7 +46,7 @@ TASK_INFO: dict[Task, TaskInfo] = {
 FPS = 25
 """Frames per second of everything that is generated."""
 
-NANO_FOLDER = Path(__file__).parents[2] / "assets" / "nano"
+NANO_FOLDER = ASSETS / "nano"
 
 NANO_DESCRIPTION = "nano.json"
 """The file that makes a folder a nano model."""

@@ -8,7 +8,6 @@ never from the last value; mode `reference` keeps the public code's compounding 
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
@@ -16,9 +15,10 @@ import yaml
 from torch import Tensor
 
 from engine.contract.errors import UserError
+from engine.contract.places import ASSETS
 from engine.contract.settings import PhaseNegativeSettings
 
-NEGATIVES_FILE = Path(__file__).parent.parent.parent / "assets" / "negatives.yaml"
+NEGATIVES_FILE = ASSETS / "negatives.yaml"
 REFERENCE_STEPS = 3
 """How often the public code multiplies the embeddings by 1.5 before it leaves them there."""
 REFERENCE_BOOST = 1.5

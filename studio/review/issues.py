@@ -11,8 +11,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.contract.errors import UserError
+from engine.contract.places import ASSETS
 
-ISSUES_PATH = Path(__file__).parents[2] / "assets" / "review_issues.yaml"
+ISSUES_PATH = ASSETS / "review_issues.yaml"
 PLAYER_KEYS = frozenset(" ,.zxlioqrwegsun?")
 """Keys that the review page uses itself."""
 

@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 from scipy.signal import fftconvolve
 
+from engine.contract.places import ASSETS
 from engine.contract.request import build_request
 from engine.contract.variants import FPS
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
@@ -23,7 +24,7 @@ from engine.media.video import VideoWriter, probe, read_video_frames
 from engine.session import Session
 from trainer.data.speech.corpus import make_track
 
-EXAMPLES = Path(__file__).parent.parent.parent / "assets" / "examples"
+EXAMPLES = ASSETS / "examples"
 VIDEO_S = 5.0
 SUBTITLES = (
     "and that is how it works",

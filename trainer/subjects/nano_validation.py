@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from engine.contract.places import ASSETS
 from engine.contract.variants import FPS, NANO
 from engine.media.face import find_face
 from engine.media.picture import even_size, read_picture
@@ -25,7 +26,7 @@ from trainer.loop.lora import merged
 from trainer.metrics.held_out import lips_apart
 from trainer.metrics.text_control import PROMPTS
 
-PORTRAIT = Path(__file__).parents[2] / "assets" / "examples" / "02_navy-portrait.jpg"
+PORTRAIT = ASSETS / "examples" / "02_navy-portrait.jpg"
 CLIP_FRAMES = 4 * FPS
 HEIGHT_PX = 256
 
