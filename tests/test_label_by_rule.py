@@ -75,7 +75,7 @@ def test_labels_by_a_rule_reach_the_trainer_unchanged(
     assert set(records) == {good, bad, worse}
     assert {record.annotator for record in records.values()} == {"rule"}
     (jitter,) = records[bad].issues
-    assert (jitter.id, jitter.severity, jitter.span_frames) == ("jitter", 3, (5, 20))
+    assert (jitter.id, jitter.severity, jitter.frames) == ("jitter", 3, (5, 20))
     assert [(issue.id, issue.severity) for issue in records[worse].issues] == [("blur", 2), ("lips-off", 1)]
 
     monkeypatch.setattr("trainer.objectives.ndpo.ClipMaker", partial(ClipMaker, faces=8))

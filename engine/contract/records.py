@@ -6,14 +6,14 @@ Torch-free. The record is written as JSON into the video's own metadata and besi
 import hashlib
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine.contract.errors import UserError
 from engine.contract.request import Box, GenerationRequest
-from engine.contract.settings import LiveSettings, Section
-from engine.contract.variants import Task
+from engine.contract.settings import LiveSettings, PhaseNegativeSettings, Section
+from engine.contract.variants import FPS, Task
 
 METADATA_KEY = "comment"
 """The mp4 metadata field that carries the record; a plain field, so that every tool shows it."""
@@ -71,21 +71,34 @@ class StoredFile(Section):
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
+MOTION_TAU, DETAIL_TAU = (PhaseNegativeSettings().detail_below, 1000.0), (0.0, PhaseNegativeSettings().detail_below)
+"""The timesteps at which motion and details are made (paper, PNG), low and high."""
+
+
 class NegativeIssue(Section):
-    """One thing that is wrong with a clip: what, when, where and how much."""
+    """One thing that is wrong with a clip: what, when, where and how much. Every field changes what is learned."""
 
     id: str = Field(min_length=1, description="The issue's name in the list of issues, e.g. lips-off.")
     phase: Literal["motion", "detail"] = Field(description="The denoising phase that makes it (paper, PNG).")
-    span_s: tuple[float, float] = Field(description="[start, end) in seconds.")
-    span_frames: tuple[int, int] = Field(description="[start, end) in frames at the clip's rate.")
+    frames: tuple[int, int] = Field(description="[start, stop) in frames at the clip's rate.")
     region: Box | None = Field(default=None, description="Fractions xyxy of the frame; None is all of it.")
     severity: Literal[1, 2, 3]
 
     @model_validator(mode="after")
     def _spans_time(self) -> Self:
-        if not (0 <= self.span_s[0] < self.span_s[1] and 0 <= self.span_frames[0] < self.span_frames[1]):
-            raise ValueError(f"a span is [start, end) with 0 <= start < end; got {self.span_s}, {self.span_frames}")
+        if not 0 <= self.frames[0] < self.frames[1]:
+            raise ValueError(f"a span is [start, stop) with 0 <= start < stop; got {self.frames}")
         return self
+
+    @property
+    def tau_range(self) -> tuple[float, float]:
+        """The timesteps τ, low and high, at which it is unlearned: those of its phase."""
+        return MOTION_TAU if self.phase == "motion" else DETAIL_TAU
+
+    @property
+    def weight(self) -> float:
+        """What its loss counts: ½, 1 or 1½."""
+        return self.severity / 2
 
 
 class NegativeRecord(Section):
@@ -94,7 +107,7 @@ class NegativeRecord(Section):
     The negative itself is `latents`, the clip's final ones kept beside it, never a re-encoding of the mp4.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     clip_id: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the mp4.")
     latents: StoredFile | None
     checkpoint_sha256: str = Field(description="What made the clip: `GenerationRecord.maker_sha256`.")
@@ -104,11 +117,25 @@ class NegativeRecord(Section):
     settings_by_step: tuple[LiveSettings, ...] = ()
     inputs: dict[str, StoredFile] = Field(description="The files that the clip was made from, by the request's field.")
     stage: str = Field(default="", description="The training stage whose checkpoint made the clip; empty if unknown.")
+    fps: float = Field(gt=0, description="Frames per second of the clip, in which its issues' frames count.")
     verdict: Literal["good", "bad"]
     issues: tuple[NegativeIssue, ...] = ()
     note: str = ""
     annotator: str
     created_utc: datetime
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_version_1(cls, given: Any) -> Any:
+        """A line of version 1, whose spans count in seconds, as it was learned from: in frames of 1/25 s."""
+        if not isinstance(given, dict) or given.get("schema_version", 1) != 1 or "fps" in given:
+            return given
+        issues = []
+        for issue in given.get("issues", ()):
+            start, stop = (round(FPS * moment_s) for moment_s in issue["span_s"])
+            kept = {name: value for name, value in issue.items() if name not in {"span_s", "span_frames"}}
+            issues.append(kept | {"frames": (start, max(start + 1, stop))})
+        return given | {"schema_version": 2, "fps": FPS, "issues": issues}
 
     @model_validator(mode="after")
     def _says_what_is_bad(self) -> Self:

@@ -60,6 +60,7 @@ def _negative(
         settings_by_step=record.settings_by_step,
         inputs={name: stored(entry) for name, entry in clip.files["inputs"].items()},
         stage=batch.stage,
+        fps=clip.fps,
         verdict=answer.verdict,  # type: ignore[arg-type]
         issues=tuple(
             negative_issue(store.issues[name], Mark.model_validate(mark), clip.num_frames, clip.fps)

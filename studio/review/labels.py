@@ -167,8 +167,7 @@ def negative_issue(issue: Issue, mark: Mark, num_frames: int, fps: float) -> Neg
     return NegativeIssue(
         id=issue.id,
         phase=issue.phase,
-        span_s=(start_s, max(end_s, start_s + 1 / fps)),
-        span_frames=(first, stop),
+        frames=(first, stop),
         region=mark.region,
         severity=mark.severity,
     )

@@ -15,9 +15,8 @@ def stored(path: Path) -> StoredFile:
     return StoredFile(path=path, sha256=file_sha256(path))
 
 
-def marked(span_frames: tuple[int, int] = (4, 12), issue: str = "jitter", **more) -> NegativeIssue:
-    span_s = (span_frames[0] / 25, span_frames[1] / 25)
-    return NegativeIssue(id=issue, phase="motion", span_s=span_s, span_frames=span_frames, severity=2, **more)
+def marked(frames: tuple[int, int] = (4, 12), issue: str = "jitter", **more) -> NegativeIssue:
+    return NegativeIssue(**{"id": issue, "phase": "motion", "frames": frames, "severity": 2} | more)
 
 
 def labelled(values: dict[str, Any], settings: dict[str, Any], folder: Path, *issues: NegativeIssue) -> NegativeRecord:
@@ -32,6 +31,7 @@ def labelled(values: dict[str, Any], settings: dict[str, Any], folder: Path, *is
         task=request.task,
         request=request,
         inputs={name: StoredFile(path=getattr(request, name), sha256=sum) for name, sum in made.inputs_sha256.items()},
+        fps=made.fps,
         verdict="bad",
         issues=issues,
         annotator="rule",

@@ -8,12 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from engine.contract.errors import UserError
-from engine.contract.records import NegativeRecord, StoredFile
+from engine.contract.records import NegativeIssue, NegativeRecord, StoredFile
 from engine.nano.model import NanoModel
 from engine.pipeline import LATENTS_KEY
 from tests.trainer.labelled import changed, labelled, marked, stored
 from trainer.__main__ import main
-from trainer.subjects.labels import nano_negatives, read_labels
+from trainer.subjects.labels import generated_frames, nano_negatives, read_labels
+from trainer.subjects.negatives import NegativePool
 
 FACE, NOWHERE = (0.2, 0.1, 0.8, 0.8), (0.0, 0.95, 0.02, 1.0)
 
@@ -89,3 +90,67 @@ def test_every_bad_label_file_is_one_clear_line(record, nano_folder, write_label
     broken = write_labels(record)
     broken.write_text(broken.read_text() + json.dumps({"clip_id": "x"}) + "\n")
     assert "Line 2" in said(broken)
+
+
+OTHERWISE = {
+    "phase": "detail",
+    "frames": (4, 20),
+    "region": (0.2, 0.1, 0.8, 0.4),
+    "severity": 3,
+}
+
+
+@pytest.mark.parametrize("field", sorted(set(NegativeIssue.model_fields) - {"id"}))
+def test_every_field_of_a_label_changes_what_is_learned(field, record, model, nano_folder, write_labels):
+    """But for the issue's name, which chooses the lines that are learned from at all."""
+
+    def pool(issue: NegativeIssue) -> str:
+        labels = write_labels(changed(record, issues=(issue,)))
+        return NegativePool(nano_negatives(read_labels(labels), model, nano_folder, labels)[0], 0).sha256()
+
+    assert pool(marked()) == pool(marked())
+    assert pool(marked(**{field: OTHERWISE[field]})) != pool(marked())
+
+
+def test_a_fault_is_unlearned_in_the_phase_that_makes_it_and_as_much_as_it_is_severe(
+    record, model, nano_folder, write_labels
+):
+    both = (marked((4, 8), phase="motion", severity=1), marked((12, 16), "blur", phase="detail", severity=3))
+    labels = write_labels(changed(record, issues=both))
+    negatives, _ = nano_negatives(read_labels(labels), model, nano_folder, labels)
+    told = [(negative.tau_range, negative.weight) for negative in negatives]
+    assert set(told) == {((667.0, 1000.0), 0.5), ((0.0, 667.0), 1.5)}
+    spans = [negative.mask[0].flatten(1).any(1).nonzero().flatten().tolist() for negative in negatives[:2]]
+    assert spans == [[1, 2], [3, 4]], "each marks its own frames"
+    batch = NegativePool(negatives, seed=1).draw(model, 0, 64, 3.0)
+    motion = batch.weight == 0.5
+    assert bool(motion.any()) and bool((~motion).any())
+    assert bool((batch.sigma[motion] >= 0.667).all()) and bool((batch.sigma[~motion] <= 0.667).all())
+    assert float(batch.sigma[~motion].min()) < 0.3 and float(batch.sigma[motion].max()) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "generated"),
+    [((5, 10), 25, (5, 10)), ((6, 12), 30, (5, 10)), ((0, 1), 50, (0, 1)), ((7, 8), 24, (7, 9)), ((3, 4), 100, (0, 1))],
+)
+def test_frames_of_any_rate_are_those_generated_that_they_touch(frames, fps, generated):
+    assert generated_frames(frames, fps) == generated
+
+
+def test_a_line_of_version_1_is_still_learned_from(record, model, nano_folder, write_labels, tmp_path):
+    old = json.loads(record.model_dump_json()) | {"schema_version": 1}
+    del old["fps"]
+    old["issues"] = [
+        {
+            "id": "jitter",
+            "phase": "motion",
+            "span_s": [0.16, 0.48],
+            "span_frames": [4, 12],
+            "region": None,
+            "severity": 2,
+        }
+    ]
+    labels = tmp_path / "old.jsonl"
+    labels.write_text(json.dumps(old) + "\n")
+    (read,) = read_labels(labels)
+    assert read.issues == (marked((4, 12)),) and read.schema_version == 2 and read.fps == 25

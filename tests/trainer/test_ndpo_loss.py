@@ -14,7 +14,7 @@ BETAS = (0.5, 2.0, 19.7, 118.0)
 
 def errors_at(negative: Tensor, reference: Tensor) -> Errors:
     still = torch.full_like(reference, 0.4)
-    return Errors(negative, reference, still, still, negative, reference.mean().detach())
+    return Errors(negative, reference, still, still, reference.mean().detach())
 
 
 def slope(negative: float, reference: float, beta: float) -> float:
@@ -158,7 +158,7 @@ def test_four_cycles_cut_the_unwanted_modes_to_a_third_and_stay_on_the_others():
             frozen = error(reference, x0, sigma, eps)
             positive = error(model, *real)
             policy = error(model, x0, sigma, eps)
-            loss = npo(Errors(policy, frozen, positive, positive, policy, frozen.mean()), beta_of_budget(0.5))
+            loss = npo(Errors(policy, frozen, positive, positive, frozen.mean()), beta_of_budget(0.5))
             optimizer.zero_grad()
             (positive.mean() + loss.mean()).backward()
             optimizer.step()

@@ -95,7 +95,6 @@ def test_a_label_becomes_the_clips_own_latents_under_what_it_was_made_with(folde
     [
         ("preview", []),
         ("preview", ["--lora", "2", "--reference", "lora-off"]),
-        ("preview", ["--reference", "precomputed"]),
         ("flash", []),
         ("flash", ["--lora", "2", "--reference", "lora-off"]),
     ],

@@ -1,5 +1,6 @@
 """What a training must be: its flow is the sampler's, conditions fall away as often as said, stages end averaged."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -272,3 +273,30 @@ def test_only_what_was_generated_can_be_unlearned():
     everything_else = clip.known.clone()
     everything_else[:, :4, 2:] = 1
     assert mask(replace(clip, known=everything_else)) == [0, 1, 0, 0, 0]
+
+
+def test_what_a_clip_weighs_is_what_its_loss_counts(tmp_path: Path):
+    """The push of a batch is the sum of its clips' pushes, each times its weight."""
+    x0 = torch.randn(2, 1, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    eps, ones = torch.randn_like(x0), torch.ones(2, 1, 1, 2, 2)
+    real = FlowBatch(x0, eps, torch.full((2,), 0.5), {})
+
+    def push(number: int, weight: list[float]) -> Tensor:
+        torch.manual_seed(1)
+        model = PointWise()
+        frozen = copy.deepcopy(model)
+        (tmp_path / str(number)).mkdir()
+        trainee = Trainee(model, model, torch.ones(()), lambda state, folder, note: None)
+        training = Training(trainee, tmp_path / str(number), Processes(), weight_decay=0.0, seen=0)
+        pushed: list[Tensor] = []
+        training.step = lambda loss, rate, clip: (  # type: ignore[method-assign]
+            pushed.append(torch.autograd.grad(loss, model.net[0].weight)[0]),
+            0.0,
+        )[1]
+        loop = Loop(NDPORecipe(sft_weight=0.0), nano(), training, frozen)
+        loop.step(0, real, FlowBatch(x0, eps, torch.full((2,), 0.5), {}, ones, torch.tensor(weight)))
+        return pushed[0]
+
+    first, second = push(0, [1.0, 0.0]), push(1, [0.0, 1.0])
+    torch.testing.assert_close(push(2, [0.5, 1.5]), 0.5 * first + 1.5 * second)
+    assert bool(first.abs().sum() > 0) and bool(second.abs().sum() > 0)

@@ -24,6 +24,8 @@ class FlowBatch:
     conditions: Mapping[str, Tensor]
     """What the model's forward takes besides, [B, ...] each."""
     mask: Tensor | None = None
+    weight: Tensor | None = None
+    """What the loss of each clip counts, [B]; None: 1."""
 
     @property
     def noisy(self) -> Tensor:
@@ -53,6 +55,7 @@ class FlowBatch:
             change(self.sigma),
             {name: change(tensor) for name, tensor in self.conditions.items()},
             None if self.mask is None else change(self.mask),
+            None if self.weight is None else change(self.weight),
         )
 
 

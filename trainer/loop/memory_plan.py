@@ -24,7 +24,7 @@ WORKING_WIDTHS = 4
 BLOCK_HIDDEN_WIDTHS = 2
 """Of the feed-forward's width: before and behind its activation."""
 
-Reference = Literal["none", "copy", "precomputed", "lora-off"]
+Reference = Literal["none", "copy", "lora-off"]
 
 
 @dataclass(frozen=True)

@@ -150,10 +150,10 @@ class NDPORecipe:
     """A block of Negative-DPO (`trainer.objectives.ndpo`), as numbers.
 
     The learning rate is `learning_rate_share` (0.1 to 0.3) of the SFT recipe's, `negatives` how many of them a step
-    takes beside its real batch. `loss` is a name in `ndpo_loss.LOSSES`; `reference` says where the frozen
-    model's errors come from: a "copy" of it, the trained one with its LoRA off ("lora-off", of rank `lora_rank`), or
-    "precomputed" before the block begins. A block stops where the running mean of
-    D/s exceeds twice the budget, or the held-out SFT loss rises by more than `held_out_slack`.
+    takes beside its real batch. `loss` is a name in `ndpo_loss.LOSSES`; `reference` says where the frozen model's
+    errors come from: a "copy" of it, or the trained one with its LoRA off ("lora-off", of rank `lora_rank`). A block
+    stops where the running mean of D/s exceeds twice the budget, or the held-out SFT loss rises by more than
+    `held_out_slack`.
     """
 
     steps: int = 200

@@ -33,7 +33,6 @@ from trainer.loop.training import Training
 from trainer.loop.validation import held_out_loss
 from trainer.objectives.ndpo_loss import (
     LOSSES,
-    USES_MIRROR,
     USES_POSITIVE_REFERENCE,
     Errors,
     beta_of_budget,
@@ -47,7 +46,7 @@ Draw = Callable[[int], FlowBatch]
 """The batch of a step."""
 END = "block.json"
 """Says how a block ended."""
-REFERENCES = ("copy", "lora-off", "precomputed")
+REFERENCES = ("copy", "lora-off")
 HELD_OUT_SPLIT = "heldout_voice"
 HELD_OUT_BATCHES = 4
 _HELD_OUT_STEP = 2**31 - 64
@@ -150,10 +149,7 @@ def run_block(
     """The block of any model, of which `frozen` is the forward before it is trained."""
     training.processes.freeze(frozen)
     baseline = held_out_loss(frozen, drawn.held_out, training.weights, training.processes)
-    reference: nn.Module | Tensor = frozen
-    if recipe.reference == "precomputed":
-        reference = reference_errors(frozen, drawn.negatives, recipe.steps, training.weights)
-    loop = Loop(recipe, sft, training, reference)
+    loop = Loop(recipe, sft, training, frozen)
     return loop.run(drawn.real, drawn.negatives, (drawn.held_out, baseline), stop_after)
 
 
@@ -184,15 +180,6 @@ def check(recipe: NDPORecipe) -> None:
         raise UserError(f"Unknown reference {recipe.reference!r}: choose one of {', '.join(REFERENCES)}.", "reference")
     if recipe.reference == "lora-off" and not recipe.lora_rank:
         raise UserError("The reference lora-off needs LoRA: give its rank, 16 is usual.", "lora")
-    if recipe.reference == "precomputed" and recipe.loss in USES_POSITIVE_REFERENCE | USES_MIRROR:
-        raise UserError(f"The loss {recipe.loss} needs the reference's velocity: take copy or lora-off.", "reference")
-
-
-@torch.no_grad()
-def reference_errors(reference: nn.Module, negatives: Draw, steps: int, weights: Tensor) -> Tensor:
-    """The errors [steps, B] of the frozen model on the negatives of every step, so that it need not be kept."""
-    batches = (negatives(step) for step in range(steps))
-    return torch.stack([_negative_errors(predict(reference, batch), batch, weights) for batch in batches])
 
 
 def _negative_errors(predicted: Tensor, batch: FlowBatch, weights: Tensor) -> Tensor:
@@ -203,8 +190,8 @@ def _negative_errors(predicted: Tensor, batch: FlowBatch, weights: Tensor) -> Te
 class Loop:
     """The steps of a block, one after the other."""
 
-    def __init__(self, recipe: NDPORecipe, sft: SFTRecipe, training: Training, reference: nn.Module | Tensor) -> None:
-        """`reference` is the frozen model, or its `reference_errors`."""
+    def __init__(self, recipe: NDPORecipe, sft: SFTRecipe, training: Training, reference: nn.Module) -> None:
+        """`reference` is the frozen model."""
         self.recipe, self.sft, self.training, self.reference = recipe, sft, training, reference
         self.beta = beta_of_budget(recipe.forget_budget)
         self.drift = 0.0
@@ -238,8 +225,9 @@ class Loop:
         """One update; what happened in it, for the log."""
         recipe, mean = self.recipe, self.training.processes.mean
         rate = recipe.learning_rate_share * self.sft.learning_rate * min(1.0, (step + 1) / recipe.warmup_steps)
-        errors, sft = self.errors(step, real, negative)
-        loss = LOSSES[recipe.loss](errors, self.beta).mean()
+        errors, sft = self.errors(real, negative)
+        each = LOSSES[recipe.loss](errors, self.beta)
+        loss = (each if negative.weight is None else negative.weight * each).mean()
         total = recipe.sft_weight * sft + recipe.ndpo_weight * loss
         norm = self.training.step(total, rate, self.sft.gradient_clip)
         distance = float(mean((errors.negative - errors.negative_reference).mean()) / errors.scale)
@@ -253,24 +241,16 @@ class Loop:
             "gradient": norm,
         }
 
-    def errors(self, step: int, real: FlowBatch, negative: FlowBatch) -> tuple[Errors, Tensor]:
+    def errors(self, real: FlowBatch, negative: FlowBatch) -> tuple[Errors, Tensor]:
         """Errors of model and reference on both batches, at the same noise, and the SFT loss of the real one."""
         training, weights, reference = self.training, self.training.weights, self.reference
-        frozen = positive_reference = None
-        if isinstance(reference, Tensor):
-            negative_reference = reference[step]
-        else:
-            with torch.no_grad():
-                frozen = predict(reference, negative)
-                negative_reference = _negative_errors(frozen, negative, weights)
-                if self.recipe.loss in USES_POSITIVE_REFERENCE:
-                    positive_reference = flow_errors(predict(reference, real), real, weights)
+        positive_reference = None
+        with torch.no_grad():
+            negative_reference = _negative_errors(predict(reference, negative), negative, weights)
+            if self.recipe.loss in USES_POSITIVE_REFERENCE:
+                positive_reference = flow_errors(predict(reference, real), real, weights)
         positive = flow_errors(predict(training.velocity, real), real, weights)
-        predicted = predict(training.velocity, negative)
-        policy = _negative_errors(predicted, negative, weights)
-        mirrored = policy
-        if frozen is not None and self.recipe.loss in USES_MIRROR:
-            mirrored = _negative_errors(2 * frozen - predicted, negative, weights)
+        policy = _negative_errors(predict(training.velocity, negative), negative, weights)
         # A comparison with real clips takes as many of them as there are negatives.
         pairs = torch.arange(len(policy)) % len(positive)
         errors = Errors(
@@ -278,7 +258,6 @@ class Loop:
             negative_reference=negative_reference,
             positive=positive if positive_reference is None else positive[pairs],
             positive_reference=positive.detach() if positive_reference is None else positive_reference[pairs],
-            mirrored=mirrored,
             scale=training.processes.mean(negative_reference.mean()),
         )
         return errors, positive.mean()

@@ -9,13 +9,12 @@ timestep, that is Negative Preference Optimization (arXiv 2404.05868) for flow m
 so that ∂ℓ/∂e_θ = −sigmoid(−(β/2) · D/s) lies in (−1, 0) and is −½ where the model is still its reference. s makes β
 independent of how large errors are; β = 2 with s = 1 is Eq. 3 itself.
 
-Knows nothing about models, clips or labels. Departure: the other losses of LOSSES are there to compare with.
+Knows nothing about models, clips or labels. Departure: Diffusion-DPO is there to compare with.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -35,8 +34,6 @@ class Errors:
     """e_θ of the real batch."""
     positive_reference: Tensor
     """e_ref of the real batch."""
-    mirrored: Tensor
-    """Error of the mirrored velocity v_ref − (v_θ − v_ref) on the negatives, which `nft` pulls to the target."""
     scale: Tensor
     """s, the mean of e_ref over the global batch, a scalar."""
 
@@ -65,11 +62,6 @@ def npo(errors: Errors, beta: float) -> Tensor:
     return 2 / beta * errors.scale * F.softplus(-beta / 2 * distance)
 
 
-def absolute(errors: Errors, beta: float) -> Tensor:
-    """The same without a reference, log(1 + π⁻) of e_θ itself: what Eq. 3 says to the letter, sign corrected."""
-    return 2 / beta * errors.scale * F.softplus(-beta / 2 * errors.negative / errors.scale)
-
-
 def dpo(errors: Errors, beta: float) -> Tensor:
     """Diffusion-DPO (arXiv 2311.12908), a real sample of the batch preferred to each negative."""
     won = errors.positive - errors.positive_reference
@@ -77,33 +69,8 @@ def dpo(errors: Errors, beta: float) -> Tensor:
     return 2 / beta * errors.scale * F.softplus(beta / 2 * (won - lost) / errors.scale)
 
 
-def nft(errors: Errors, beta: float) -> Tensor:
-    """Negative-aware fine-tuning (DiffusionNFT, arXiv 2509.16117): the reference mirrored in the model fits negatives.
-
-    Bounded below by zero and quadratic, so `beta` does not enter.
-    """
-    return errors.mirrored
-
-
-def kto(errors: Errors, beta: float) -> Tensor:
-    """Kahneman-Tversky optimisation (arXiv 2404.04465) of undesired samples alone: 1 − σ(z − r), its point of
-    reference z the batch's mean log-ratio on real samples, no less than 0."""
-    ratio = -beta / 2 * (errors.negative - errors.negative_reference) / errors.scale
-    wanted = -beta / 2 * (errors.positive - errors.positive_reference) / errors.scale
-    point = wanted.mean().clamp(min=0).detach()
-    return 2 / beta * errors.scale * (1 - torch.sigmoid(point - ratio))
-
-
-LOSSES: dict[str, Callable[[Errors, float], Tensor]] = {
-    "npo": npo,
-    "absolute": absolute,
-    "dpo": dpo,
-    "nft": nft,
-    "kto": kto,
-}
+LOSSES: dict[str, Callable[[Errors, float], Tensor]] = {"npo": npo, "dpo": dpo}
 """By the name in a recipe; npo is the paper's."""
 
-USES_POSITIVE_REFERENCE = frozenset({"dpo", "kto"})
+USES_POSITIVE_REFERENCE = frozenset({"dpo"})
 """The losses that look at the reference's errors on the real batch."""
-USES_MIRROR = frozenset({"nft"})
-"""The losses that look at the mirrored velocity."""

@@ -4,6 +4,7 @@ A clip is conditioned anew from its own record and input files, by the very code
 those that were kept beside it. Whatever a line names and is not there, or is not what it was, stops here.
 """
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from trainer.subjects.negatives import Negative, bad_latents, negatives_of
 
 _HEAD_SHARE = 0.5
 """A region round more of the face's points than this means the head's pose too."""
+_TOUCH = 1e-6
+"""Less of a frame than this is not touched: it is rounding."""
 
 
 def read_labels(path: Path, issue: str | None = None) -> list[NegativeRecord]:
@@ -90,16 +93,21 @@ def nano_negatives(
             inputs = read_inputs(request)
             conditions = animator.encode(inputs, request)
             latents = latents_of(record, labels, tuple(conditions.known.shape[2:]))
-            bad = _bad_cells(record.issues, latents.shape[2], inputs)
-            found = negatives_of(
-                conditions,
-                latents,
-                bad,
-                request.prompt,
-                request.settings,
-                window_latent_frames=model.window_latent_frames,
-                settings_by_step=record.settings_by_step,
-            )
+            found = [
+                negative
+                for alike in alike_issues(record.issues)
+                for negative in negatives_of(
+                    conditions,
+                    latents,
+                    _bad_cells(alike, record.fps, latents.shape[2], inputs),
+                    request.prompt,
+                    request.settings,
+                    window_latent_frames=model.window_latent_frames,
+                    settings_by_step=record.settings_by_step,
+                    tau_range=alike[0].tau_range,
+                    weight=alike[0].weight,
+                )
+            ]
             if not found:
                 notes.append(f"Clip {record.clip_id[:12]}: what is marked is nothing that nano generates; left out.")
             negatives += found
@@ -201,16 +209,30 @@ def latents_of(record: NegativeRecord, labels: Path, shape: tuple[int, ...]) -> 
     return latents
 
 
-def _bad_cells(issues: Sequence[NegativeIssue], latent_frames: int, inputs: Inputs) -> Tensor:
+def alike_issues(issues: Sequence[NegativeIssue]) -> list[list[NegativeIssue]]:
+    """The issues by phase and severity: each group becomes a negative of its own, unlearned at its own timesteps."""
+    groups: dict[tuple[str, int], list[NegativeIssue]] = {}
+    for issue in issues:
+        groups.setdefault((issue.phase, issue.severity), []).append(issue)
+    return list(groups.values())
+
+
+def generated_frames(frames: tuple[int, int], fps: float) -> tuple[int, int]:
+    """Frames [start, stop) of a clip with `fps` as the frames at FPS that they touch."""
+    start = math.floor(frames[0] * FPS / fps + _TOUCH)
+    return start, max(start + 1, math.ceil(frames[1] * FPS / fps - _TOUCH))
+
+
+def _bad_cells(issues: Sequence[NegativeIssue], fps: float, latent_frames: int, inputs: Inputs) -> Tensor:
     """What the issues mark, [T, 8, 8] of ones and zeros."""
     bad = torch.zeros(latent_frames, 8, 8)
     # Lip-sync has the reference in front of the film's first frame.
     lead = 1 if inputs.film is not None else 0
     for issue in issues:
-        start_s, stop_s = issue.span_s
-        span = (lead + round(start_s * FPS), lead + max(round(start_s * FPS) + 1, round(stop_s * FPS)))
+        start, stop = generated_frames(issue.frames, fps)
         cells = torch.ones(8, 8) if issue.region is None else _cells_in(issue.region, inputs)
-        bad = torch.maximum(bad, bad_latents(latent_frames, [span])[:, None, None] * cells)
+        marked = bad_latents(latent_frames, [(lead + start, lead + stop)])
+        bad = torch.maximum(bad, marked[:, None, None] * cells)
     return bad
 
 

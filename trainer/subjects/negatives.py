@@ -27,6 +27,9 @@ Phases = tuple[tuple[float, PhDASettings], ...]
 """The phase weights in force at each timestep of a generation; one entry where they never changed."""
 
 
+EVERY_TAU = (0.0, 1000.0)
+
+
 @dataclass(frozen=True)
 class Negative:
     """One window of a clip that should not be made again: T latent frames, the picture in latent 0."""
@@ -41,6 +44,10 @@ class Negative:
     """[1, T, 8, 8], 1 where the error counts."""
     prompt: str
     phda: Phases
+    tau_range: tuple[float, float] = EVERY_TAU
+    """The timesteps at which it is unlearned."""
+    weight: float = 1.0
+    """What its loss counts."""
 
 
 def negatives_of(
@@ -52,6 +59,8 @@ def negatives_of(
     *,
     window_latent_frames: int,
     settings_by_step: Sequence[LiveSettings] = (),
+    tau_range: tuple[float, float] = EVERY_TAU,
+    weight: float = 1.0,
 ) -> list[Negative]:
     """The windows of a generated clip in which something is bad.
 
@@ -81,6 +90,8 @@ def negatives_of(
                 mask=torch.cat([torch.zeros_like(mask[:, :1]), mask[:, content]], dim=1),
                 prompt=prompt,
                 phda=phda,
+                tau_range=tau_range,
+                weight=weight,
             )
         )
     return found
@@ -114,22 +125,30 @@ def bad_latents(latent_frames: int, spans: Iterable[tuple[int, int]], *, first_c
     return bad
 
 
-class HasLatents(Protocol):
+class AnyNegative(Protocol):
     """A negative of any model."""
 
     @property
     def latents(self) -> Tensor:
         """[16, T, h, w]."""
 
+    @property
+    def tau_range(self) -> tuple[float, float]:
+        """The timesteps at which it is unlearned, low and high."""
 
-N = TypeVar("N", bound=HasLatents)
+    @property
+    def weight(self) -> float:
+        """What its loss counts."""
+
+
+N = TypeVar("N", bound=AnyNegative)
 
 
 def draw_negatives(
     by_shape: Mapping[Any, Sequence[N]], seed: int, step: int, size: int, tau_shift: float
 ) -> tuple[list[N], Tensor, Tensor]:
     """`size` negatives of one shape, their noise levels [size] and their noise, keyed by (seed, step, index); shapes in
-    proportion to how many have them."""
+    proportion to how many have them. Levels are uniform before the shift, each within its negative's timesteps."""
     shapes = sorted(by_shape)
     counts = np.array([len(by_shape[shape]) for shape in shapes])
     drawn = np.random.default_rng([seed, 5, step]).choice(len(shapes), p=counts / counts.sum())
@@ -138,10 +157,21 @@ def draw_negatives(
     for index in range(size):
         random = np.random.default_rng([seed, 6, step, index])
         chosen.append(group[random.integers(len(group))])
-        levels.append(random.random())
+        low, high = (_unshifted(tau / 1000, tau_shift) for tau in chosen[-1].tau_range)
+        levels.append(low + (high - low) * random.random())
         noise.append(random.standard_normal(chosen[-1].latents.shape, np.float32))
     uniform = torch.tensor(levels, dtype=torch.float32)
     return chosen, tau_shift * uniform / (1 + (tau_shift - 1) * uniform), torch.from_numpy(np.stack(noise))
+
+
+def _unshifted(sigma: float, shift: float) -> float:
+    """u of σ = s·u / (1 + (s − 1)·u)."""
+    return sigma / (shift - (shift - 1) * sigma)
+
+
+def weights_of(chosen: Sequence[AnyNegative]) -> Tensor:
+    """What the loss of each counts, [B]."""
+    return torch.tensor([negative.weight for negative in chosen])
 
 
 class NegativePool:
@@ -163,7 +193,7 @@ class NegativePool:
         for negative in (negative for group in self._by_length.values() for negative in group):
             for tensor in (negative.latents, negative.known, negative.audio, negative.mask):
                 digest.update(np.ascontiguousarray(tensor.float().numpy()).tobytes())
-            digest.update(f"{negative.prompt} {negative.phda}".encode())
+            digest.update(f"{negative.prompt} {negative.phda} {negative.tau_range} {negative.weight}".encode())
         return digest.hexdigest()
 
     def draw(self, model: NanoModel, step: int, size: int, tau_shift: float) -> FlowBatch:
@@ -190,4 +220,5 @@ class NegativePool:
                 ),
             },
             mask=torch.stack([negative.mask for negative in chosen]),
+            weight=weights_of(chosen),
         )

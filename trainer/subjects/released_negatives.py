@@ -17,7 +17,6 @@ from torch import Tensor
 
 from engine.contract.errors import UserError
 from engine.contract.records import NegativeIssue, NegativeRecord
-from engine.contract.variants import FPS
 from engine.media.inputs import read_inputs
 from engine.sampling.denoise import Conditions
 from engine.sampling.long_video import Window, plan_windows
@@ -25,8 +24,8 @@ from engine.sampling.tasks import FRAMES_PER_LATENT, to_video_frames
 from engine.wan.animator import PixelAnimator
 from trainer.loop.flow import FlowBatch
 from trainer.prepare.features import halved
-from trainer.subjects.labels import latents_of, request_of
-from trainer.subjects.negatives import Phases, bad_latents, draw_negatives, phases, weights_at
+from trainer.subjects.labels import alike_issues, generated_frames, latents_of, request_of
+from trainer.subjects.negatives import Phases, bad_latents, draw_negatives, phases, weights_at, weights_of
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,10 @@ class ReleasedNegative:
     mask: Tensor
     """[1, T, h, w], 1 where the error counts."""
     phda: Phases
+    tau_range: tuple[float, float]
+    """The timesteps at which it is unlearned."""
+    weight: float
+    """What its loss counts."""
 
 
 def released_negatives(
@@ -60,7 +63,11 @@ def released_negatives(
             request = request_of(record, labels, folder, Path(scratch))
             clip = animator.encode(read_inputs(request), request)
             latents = latents_of(record, labels, tuple(clip.known.shape[2:]))
-            found = _windows(clip, latents, record, animator.window_latent_frames)
+            found = [
+                window
+                for alike in alike_issues(record.issues)
+                for window in _windows(clip, latents, record, alike, animator.window_latent_frames)
+            ]
             if not found:
                 notes.append(f"Clip {record.clip_id[:12]}: what is marked is nothing that was generated; left out.")
             negatives += found
@@ -69,11 +76,13 @@ def released_negatives(
     return negatives, notes
 
 
-def _windows(clip: Conditions, latents: Tensor, record: NegativeRecord, most: int) -> list[ReleasedNegative]:
-    """The windows, as `engine.sampling.forwards` shows them, in which something bad was generated."""
+def _windows(
+    clip: Conditions, latents: Tensor, record: NegativeRecord, issues: Sequence[NegativeIssue], most: int
+) -> list[ReleasedNegative]:
+    """The windows, as `engine.sampling.forwards` shows them, in which what `issues`, all alike, mark was generated."""
     settings, first = record.request.settings, clip.first_content
     known, audio = clip.known.float().cpu(), clip.audio.cpu()
-    mask = _bad_cells(record.issues, latents, first) * (1 - known[0, :FRAMES_PER_LATENT].amin(dim=0))
+    mask = _bad_cells(issues, record.fps, latents, first) * (1 - known[0, :FRAMES_PER_LATENT].amin(dim=0))
     mask[:first] = 0.0
     length = settings.long_video.window_latent_frames or most
     overlap = min(settings.long_video.overlap_latent_frames, length - 1)
@@ -100,7 +109,9 @@ def _windows(clip: Conditions, latents: Tensor, record: NegativeRecord, most: in
             "audio": halved(audio[0, heard]),
             "face_mask": _face_mask(clip),
         }
-        found.append(ReleasedNegative(seen[0], conditions, counted[None], by_step))
+        found.append(
+            ReleasedNegative(seen[0], conditions, counted[None], by_step, issues[0].tau_range, issues[0].weight)
+        )
     return found
 
 
@@ -123,19 +134,17 @@ def _face_mask(clip: Conditions) -> Tensor:
     return torch.ones(height // 2 * (width // 2))
 
 
-def _bad_cells(issues: Sequence[NegativeIssue], latents: Tensor, first_content: int) -> Tensor:
+def _bad_cells(issues: Sequence[NegativeIssue], fps: float, latents: Tensor, first_content: int) -> Tensor:
     """What the issues mark, [T, h, w] of ones and zeros."""
     count, height, width = latents.shape[2:]
     bad = torch.zeros(count, height, width)
     for issue in issues:
-        start = round(issue.span_s[0] * FPS)
-        span = (start, max(start + 1, round(issue.span_s[1] * FPS)))
         cells = torch.ones(height, width)
         if issue.region is not None:
             x0, y0, x1, y1 = issue.region
             rows, columns = _touched(y0, y1, height), _touched(x0, x1, width)
             cells = rows[:, None] * columns
-        frames = bad_latents(count, [span], first_content=first_content)
+        frames = bad_latents(count, [generated_frames(issue.frames, fps)], first_content=first_content)
         bad = torch.maximum(bad, frames[:, None, None] * cells)
     return bad
 
@@ -161,7 +170,7 @@ class ReleasedPool:
         for negative in (negative for shape in sorted(self._by_shape) for negative in self._by_shape[shape]):
             for tensor in (negative.latents, *negative.conditions.values(), negative.mask):
                 digest.update(np.ascontiguousarray(tensor.float().numpy()).tobytes())
-            digest.update(str(negative.phda).encode())
+            digest.update(f"{negative.phda} {negative.tau_range} {negative.weight}".encode())
         return digest.hexdigest()
 
     def draw(self, step: int, size: int, tau_shift: float) -> FlowBatch:
@@ -178,4 +187,5 @@ class ReleasedPool:
             sigma,
             conditions | {"modal_weights": torch.stack(weights)},
             mask=torch.stack([negative.mask for negative in chosen]),
+            weight=weights_of(chosen),
         )

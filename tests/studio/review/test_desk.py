@@ -160,7 +160,7 @@ def test_the_trainer_reads_what_is_exported_unchanged(desk: ReviewDesk, folder: 
     assert sorted(record.verdict for record in records) == ["bad", "bad", "bad", "good"]
     bad = read_labels(path)
     assert len(bad) == 3
-    assert all(record.issues[0].span_frames == (5, 10) and record.issues[0].severity == 3 for record in bad)
+    assert all(record.issues[0].frames == (5, 10) and record.issues[0].severity == 3 for record in bad)
     assert write_negatives(path, desk.store, desk.clips, batch.id, issue="jitter") == 3
     assert write_negatives(path, desk.store, desk.clips, batch.id, issue="blur") == 0
 

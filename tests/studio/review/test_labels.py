@@ -11,12 +11,12 @@ from studio.words import CHINESE_WORDS
 
 
 @pytest.mark.parametrize(
-    ("span_s", "span_frames"),
+    ("span_s", "frames"),
     [(None, (0, 50)), ((0.0, 0.04), (0, 1)), ((0.2, 0.6), (5, 15)), ((0.19, 0.61), (4, 16)), ((1.99, 9.0), (49, 50))],
 )
-def test_a_span_is_every_frame_that_it_touches(span_s, span_frames):
+def test_a_span_is_every_frame_that_it_touches(span_s, frames):
     issue = negative_issue(read_issues()["blur"], Mark(span_s=span_s), num_frames=50, fps=25.0)
-    assert issue.span_frames == span_frames
+    assert issue.frames == frames
     assert issue.phase == "detail"
 
 
