@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import krippendorff
 import numpy as np
 
 from studio.review import told
+from studio.review.alpha import nominal_alpha
 from studio.review.database import Database
 from studio.review.issues import Issue
 from studio.review.labels import SKIPPED
@@ -91,18 +91,6 @@ def agreement_of(database: Database, batch_id: int, reader: str, issues: dict[st
             for annotator, done in work.items()
         ),
     )
-
-
-def nominal_alpha(values: np.ndarray, counts: np.ndarray) -> float:
-    """Krippendorff's alpha where `counts[u]` units were each given the value v by `values[u, v]` people.
-
-    NaN where it is undefined: no unit has two values, or all values are the same.
-    """
-    several = values.sum(axis=1) > 1
-    each = np.repeat(values[several], counts[several], axis=0)
-    if len(each) == 0 or (each.sum(axis=0) > 0).sum() < 2:
-        return math.nan
-    return float(krippendorff.alpha(value_counts=each, level_of_measurement="nominal"))
 
 
 def _by_size(sayings: dict[tuple[str, ...], int], names: tuple[str, ...]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studio.review import told
-from studio.review.agreement import nominal_alpha
+from studio.review.alpha import nominal_alpha
 from studio.review.database import Database
 
 CHOICES = ("a", "b", "tie")

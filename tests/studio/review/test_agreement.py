@@ -4,15 +4,15 @@ import itertools
 import math
 from collections import Counter
 
-import krippendorff
 import numpy as np
 import pytest
 from sqlalchemy import select
 
-from studio.review.agreement import agreement_of, nominal_alpha
+from studio.review.agreement import agreement_of
 from studio.review.preferences import preferences_of
 from studio.review.rows import AnswerRow, ItemRow
 from tests.proofs.review_fill import fill
+from tests.studio.review.alpha_by_pairs import alpha_by_pairs
 from tests.studio.review.small_clips import key, small_clip
 from tests.studio.review.test_store import items_of
 
@@ -40,8 +40,7 @@ def test_alpha_is_krippendorffs_over_who_marked_what(reviews, filled):
     agreement = found(reviews, batch)
     for issue in ("blur", "hands", "jitter"):
         marked = [[issue in answer for answer in who] for who in (ada, ben)]
-        expected = krippendorff.alpha(np.array(marked, dtype=float), level_of_measurement="nominal")
-        assert agreement.alpha[issue] == pytest.approx(expected)
+        assert agreement.alpha[issue] == pytest.approx(alpha_by_pairs(list(zip(*marked, strict=True))))
     assert math.isnan(agreement.alpha["identity"])
     assert (agreement.items, agreement.left, agreement.compared) == (6, 0, 6)
 
@@ -57,12 +56,9 @@ def test_the_numbers_are_those_of_reading_every_answer(reviews):
         told = [each for each in answers if not items[each.item_id].open or each.item_id in mine]
         said = [(each.item_id, {*each.issues.split(), each.verdict}) for each in told if each.verdict != "skip"]
         found = agreement_of(reviews.database, batch, reader, reviews.issues)
-        table = np.full((5, len(items)), np.nan)
         for name in names:
-            table[:] = np.nan
-            for item, words in said:
-                table[np.isnan(table[:, item - 1]).argmax(), item - 1] = name in words
-            assert found.alpha[name] == pytest.approx(krippendorff.alpha(table, level_of_measurement="nominal"))
+            units = [[name in words for same, words in said if same == item] for item in items]
+            assert found.alpha[name] == pytest.approx(alpha_by_pairs(units))
         confusion = np.zeros((len(names), len(names)))
         for (item, one), (same, other) in itertools.permutations(said, 2):
             if item == same:
@@ -127,20 +123,6 @@ def test_answers_to_known_clips_are_checked(reviews, filled):
     by_name = {name: found(reviews, batch, name).pace for name in ("ada", "ben")}
     assert next((pace.gold_right, pace.gold_answered) for pace in by_name["ada"] if pace.annotator == "ada") == (2, 2)
     assert next((pace.gold_right, pace.gold_answered) for pace in by_name["ben"] if pace.annotator == "ben") == (0, 2)
-
-
-@pytest.mark.parametrize(
-    ("values", "counts", "alpha"),
-    [
-        ([[2, 0], [0, 2]], [1, 1], 1.0),
-        ([[0, 2]], [1], math.nan),
-        ([[1, 0], [0, 1]], [1, 1], math.nan),
-        ([], [], math.nan),
-    ],
-)
-def test_alpha_at_its_ends(values, counts, alpha):
-    measured = nominal_alpha(np.array(values, dtype=int).reshape(-1, 2), np.array(counts, dtype=int))
-    assert measured == pytest.approx(alpha, nan_ok=True)
 
 
 def test_preferences_are_counted_by_side(reviews):
