@@ -52,7 +52,7 @@ def build_page(studio: Studio, examples: Examples, review: ReviewDesk) -> gr.Blo
             with gr.Tab(label("Library"), id="library") as library_tab:
                 library = LibraryTab(studio)
             with gr.Tab(label("Review"), id="review") as review_tab:
-                ReviewTab(review)
+                ReviewTab(review, examples)
         workspace = Workspace(studio, examples, tabs)
         for task, tab in task_tabs.items():
             tab.select(

@@ -2,6 +2,7 @@
 // Sending one twice is the same as once, since it has an id of its own.
 em.reviewKeys = ({ annotator, onAnswer, onState }) => {
   const STORE = "em-review-unsent", AGAIN_MS = 1500;
+  let login = null; // Where to log in, while the server does not know who this is.
   let sending = false, timer = null;
   const all = () => JSON.parse(localStorage.getItem(STORE) ?? "[]");
   const mine = () => all().filter((entry) => entry.annotator === annotator());
@@ -12,7 +13,7 @@ em.reviewKeys = ({ annotator, onAnswer, onState }) => {
     clearTimeout(timer);
     if (sending) return;
     const waiting = mine();
-    onState(waiting.length);
+    onState(waiting.length, login);
     if (!waiting.length) return;
     sending = true;
     const batch = waiting[0].batch, now = waiting.filter((entry) => entry.batch === batch).slice(0, 100);
@@ -23,6 +24,8 @@ em.reviewKeys = ({ annotator, onAnswer, onState }) => {
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify(now.map((entry) => entry.press)),
       });
+      const loggedOut = [401, 403].includes(response.status);
+      login = loggedOut ? ((await response.json().catch(() => ({}))).login ?? "./") : null;
       answer = response.ok ? await response.json() : null;
       if (response.status === 400) answer = { kept: [], refused: now.map(({ press }) => ({ client_id: press.client_id })), items: null };
     } catch {
@@ -30,12 +33,13 @@ em.reviewKeys = ({ annotator, onAnswer, onState }) => {
     }
     sending = false;
     if (!answer) {
+      onState(waiting.length, login);
       timer = setTimeout(send, AGAIN_MS);
       return;
     }
     const settled = new Set([...answer.kept, ...answer.refused.map((entry) => entry.client_id)]);
     keep(all().filter((entry) => !settled.has(entry.press.client_id)));
-    onState(mine().length);
+    onState(mine().length, login);
     onAnswer(batch, answer, mine().length === 0);
     if (mine().length) send();
   };

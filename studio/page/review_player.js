@@ -66,7 +66,7 @@ em.reviewPlayer = (root, { onRegion, onPlayed, words }) => {
       pause();
       item = next;
       videos = load(next);
-      played = false;
+      played = Boolean(next.seen);
       emptyStage();
       stage.classList.toggle("em-pair", videos.length > 1);
       videos.forEach((video) => {
@@ -125,18 +125,21 @@ em.reviewPlayer = (root, { onRegion, onPlayed, words }) => {
     frameTimes: () => [frame() / item.clips[0].fps, (frame() + 1) / item.clips[0].fps],
     length,
     played: () => played,
-    draw(marks, current) {
+    // `pending` is a mark whose issue is still to be said.
+    draw(marks, current, pending) {
       if (!item) return;
       line.querySelectorAll("u").forEach((bar) => bar.remove());
-      Object.entries(marks).forEach(([id, mark], index) => {
+      const shown = [...Object.entries(marks), ...(pending?.span_s ? [["", pending]] : [])];
+      shown.forEach(([id, mark], index) => {
         const [from, to] = mark.span_s ?? [0, length()];
         const bar = document.createElement("u");
-        bar.className = id === current ? "em-current" : "";
+        bar.className = !id ? "em-pending" : id === current ? "em-current" : "";
         Object.assign(bar.style, { left: `${(100 * from) / length()}%`, width: `${(100 * (to - from)) / length()}%`, top: `${4 + 4 * (index % 4)}px` });
         line.append(bar);
       });
-      const box = marks[current]?.region;
+      const box = pending?.region ?? marks[current]?.region;
       region.hidden = !box;
+      region.classList.toggle("em-pending", Boolean(pending?.region));
       if (box) em.placeBox(region, box);
     },
   };

@@ -6,7 +6,6 @@ said, because nobody marked it, or no clip has two answers. Knows nothing about 
 """
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from studio.review.alpha import nominal_alpha
 from studio.review.database import Database
 from studio.review.issues import Issue
 from studio.review.labels import SKIPPED
+from studio.review.progress import per_hour
 
 GOOD = "good"
 
@@ -84,7 +84,7 @@ def agreement_of(database: Database, batch_id: int, reader: str, issues: dict[st
                 annotator,
                 done.verdicts.total() - done.verdicts[SKIPPED],
                 done.verdicts[SKIPPED],
-                done.clips / done.hours if done.hours else math.nan,
+                per_hour(done.clips, done.hours),
                 right[annotator],
                 tested[annotator],
             )

@@ -55,6 +55,11 @@ def lead_of(request: HTTPConnection | None) -> Annotator:
     return annotator
 
 
+def login_address() -> str:
+    """Where one logs in, seen from the page's own address."""
+    return "login/huggingface?_target_url=/" if os.environ.get("SPACE_ID") else "./"
+
+
 def _gradio_user(request: HTTPConnection) -> str | None:
     app = request.app
     for name in (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}"):

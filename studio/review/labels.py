@@ -23,6 +23,10 @@ PAIR_KINDS = frozenset({"note", "prefer", "skip", "undo"})
 FINISHING = frozenset({"good", "bad", "prefer", "skip"})
 """What ends an item, for this annotator."""
 SKIPPED = "skip"
+JUDGING = FINISHING - {SKIPPED}
+"""What is only said of something that was played to its end."""
+PLAYED = "played"
+"""In an event's data: the annotator had played the item to its end by then."""
 SAYINGS_APART = "|"
 
 
@@ -119,14 +123,19 @@ def read_key_press(values: Any) -> KeyPress:
         raise UserError(f"{name or 'event'}: {message}; got {str(first['input'])[:60]!r}.", name) from error
 
 
-def data_of(press: KeyPress, so_far: Answer, issues: dict[str, Issue], *, pair: bool, swapped: bool) -> dict[str, Any]:
-    """What is kept of a key press on an item whose answer is `so_far`. Raises UserError where it makes no sense."""
+def data_of(
+    press: KeyPress, so_far: Answer, issues: dict[str, Issue], *, pair: bool, swapped: bool, seen: bool = False
+) -> dict[str, Any]:
+    """What is kept of a key press on an item whose answer is `so_far`. Raises UserError where it makes no sense.
+
+    `seen` says that the annotator has played it to its end before, in whatever session.
+    """
     kind = press.kind
     if kind not in (PAIR_KINDS if pair else CLIP_KINDS):
         raise UserError(f"{kind} is not for {'a pair' if pair else 'a clip'}; choose another key.", "kind")
     if so_far.finished:
         raise UserError("This one is finished already; undo first.", "kind")
-    if kind in ("good", "bad", "prefer") and not press.played:
+    if kind in JUDGING and not (press.played or seen):
         raise UserError("Play it to its end before you answer.", "played")
     if kind in ("mark", "unmark"):
         if press.issue not in issues:

@@ -18,11 +18,12 @@ from starlette.routing import Mount, Route
 
 from engine.contract.errors import UserError
 from studio.review.agreement import agreement_of
-from studio.review.annotators import Annotator, annotator_of, lead_of
+from studio.review.annotators import Annotator, annotator_of, lead_of, login_address
 from studio.review.clips import ClipFolder
 from studio.review.export import clips_jsonl, label_studio_config, label_studio_json, negatives, preferences_csv
 from studio.review.labels import Answer, is_swapped, read_key_press
 from studio.review.preferences import preferences_of
+from studio.review.progress import progress_of
 from studio.review.queue import upcoming
 from studio.review.rows import ItemRow
 from studio.review.store import Batch, ClipSize, ReviewStore
@@ -59,6 +60,7 @@ class ReviewRoutes:
                 Route("/setup", said(self.setup)),
                 Route("/queue/{batch:int}", said(self.queue)),
                 Route("/keys/{batch:int}", self.keys, methods=["POST"]),
+                Route("/progress/{batch:int}", said(self.progress)),
                 Route("/clips/{clip}", said(self.clip)),
                 Route("/agreement/{batch:int}", said(self.agreement)),
                 Route("/export/{format}", said(self.export)),
@@ -105,6 +107,16 @@ class ReviewRoutes:
             return PlainTextResponse("Not found", 404)
         headers = {"Cache-Control": f"private, max-age={CLIP_AGE_S}, immutable"}
         return FileResponse(self._clips.video_of(clip_id), media_type="video/mp4", headers=headers)
+
+    def progress(self, request: Request) -> Response:
+        """How far the annotator is with a batch; `since` is when their day began, seconds since the epoch."""
+        annotator = annotator_of(request)
+        batch = self._store.batch(request.path_params["batch"])
+        try:
+            since_s = float(request.query_params.get("since", "0"))
+        except ValueError:
+            raise UserError("since is a moment in seconds since 1970.", "since") from None
+        return JSONResponse(_without_nan(asdict(progress_of(self._store.database, batch.id, annotator.name, since_s))))
 
     def agreement(self, request: Request) -> Response:
         """Agreement and progress, or preferences, of one batch, as the reader may know them."""
@@ -161,7 +173,8 @@ class ReviewRoutes:
         batch = self._store.batch(batch_id)
         items = upcoming(self._store.database, annotator.name, batch_id)
         shown = self._store.shown(annotator.name, items)
-        return {"items": [_item(annotator, batch.kind, *each) for each in shown]}
+        seen = self._store.seen(annotator.name, items)
+        return {"items": [_item(annotator, batch.kind, *each) | {"seen": each[0].id in seen} for each in shown]}
 
     def _batch(self, batch: Batch) -> dict[str, Any]:
         return {"id": batch.id, "title": batch.title, "kind": batch.kind, "waiting": self._waiting(batch.id)}
@@ -201,8 +214,9 @@ def _item(annotator: Annotator, kind: str, item: ItemRow, clips: list[ClipSize],
 
 
 def _refused(error: UserError) -> Response:
-    code = 403 if error.field == "login" else 400
-    return JSONResponse({"error": error.message, "field": error.field}, code)
+    if error.field == "login":
+        return JSONResponse({"error": error.message, "field": "login", "login": login_address()}, 403)
+    return JSONResponse({"error": error.message, "field": error.field}, 400)
 
 
 def _without_nan(value: Any) -> Any:

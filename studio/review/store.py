@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from engine.contract.errors import UserError
 from studio.review.database import Database
 from studio.review.issues import Issue
-from studio.review.labels import SKIPPED, Answer, KeyPress, add_up, data_of, is_swapped, said
+from studio.review.labels import JUDGING, PLAYED, SKIPPED, Answer, KeyPress, add_up, data_of, is_swapped, said
 from studio.review.queue import again, let_go
 from studio.review.rows import AnswerRow, BatchRow, ClipRow, EventRow, ItemRow, WorkRow
 
@@ -191,6 +191,11 @@ class ReviewStore:
             for item in items
         ]
 
+    def seen(self, annotator: str, items: Sequence[ItemRow]) -> set[int]:
+        """The ids of those items that the annotator has played to their end before; what was undone tells it too."""
+        with self.database.reading() as session:
+            return _seen(session, annotator, [item.id for item in items])
+
     def answer(self, annotator: str, item_id: int) -> Answer:
         """What the annotator has said about the item so far."""
         with self.database.reading() as session:
@@ -203,8 +208,10 @@ class ReviewStore:
         swapped = is_swapped(item.id, annotator)
         pair = batch.kind == "pairs"
         row = session.get(AnswerRow, (item.id, annotator))
-        data = data_of(press, _answer(row), self.issues, pair=pair, swapped=swapped)
+        seen = bool(_seen(session, annotator, [item.id]))
+        data = data_of(press, _answer(row), self.issues, pair=pair, swapped=swapped, seen=seen)
         top = _top(session, annotator, batch.id)
+        data |= {PLAYED: True} if press.played else {}
         _write(session, annotator, item, press, data, previous=top.number if top else None)
         after = self.settle(session, annotator, batch, item, row, at_s=time.time())
         if after.finished:
@@ -249,6 +256,12 @@ def _fold(session: Session, annotator: str, item_id: int) -> Answer:
     events = list(session.scalars(select(EventRow).where(mine).order_by(EventRow.number)))
     undone = {event.undoes for event in events}
     return add_up((event.kind, event.data) for event in events if event.kind != "undo" and event.number not in undone)
+
+
+def _seen(session: Session, annotator: str, item_ids: Sequence[int]) -> set[int]:
+    mine = EventRow.item_id.in_(item_ids) & (EventRow.annotator == annotator)
+    events = session.execute(select(EventRow.item_id, EventRow.kind, EventRow.data).where(mine))
+    return {item for item, kind, data in events if kind in JUDGING or data.get(PLAYED)}
 
 
 def _batch(session: Session, batch_id: int, *, lock: bool = False) -> Batch:

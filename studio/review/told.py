@@ -31,7 +31,7 @@ class Work:
 def sayings(session: Session, batch_id: int, reader: str) -> dict[tuple[str, ...], int]:
     """How many items there are of which exactly this was said; skips say nothing."""
     closed = select(ItemRow.said, func.count()).where(ItemRow.batch_id == batch_id, ~ItemRow.open)
-    known = _open_items(select(ItemRow.said, func.count()), batch_id).where(_finished_by(reader))
+    known = _open_items(select(ItemRow.said, func.count()), batch_id).where(finished_by(reader))
     told: Counter[tuple[str, ...]] = Counter()
     for query in (closed, known):
         for said, count in session.execute(query.group_by(ItemRow.said)):
@@ -45,7 +45,7 @@ def work(session: Session, batch_id: int, reader: str) -> dict[str, Work]:
     kind = (AnswerRow.annotator, AnswerRow.verdict)
     finished = select(*kind, func.count()).where(AnswerRow.batch_id == batch_id, AnswerRow.verdict != "")
     secret = _open_items(select(*kind, func.count()), batch_id).join(AnswerRow, AnswerRow.item_id == ItemRow.id)
-    secret = secret.where(AnswerRow.verdict != "", ~_finished_by(reader))
+    secret = secret.where(AnswerRow.verdict != "", ~finished_by(reader))
     hours = select(WorkRow.annotator, WorkRow.at_work_s / 3600).where(WorkRow.batch_id == batch_id)
     told: dict[str, Counter[str]] = {}
     for annotator, verdict, count in session.execute(finished.group_by(*kind)):
@@ -65,7 +65,7 @@ def gold_answers(session: Session, batch_id: int, reader: str) -> list[tuple[str
     """(annotator, verdict, issues, right answer) for every answer to a gold item that the reader has finished."""
     columns = (AnswerRow.annotator, AnswerRow.verdict, AnswerRow.issues, ItemRow.gold)
     query = select(*columns).join(AnswerRow, AnswerRow.item_id == ItemRow.id)
-    query = query.where(ItemRow.batch_id == batch_id, IS_GOLD, AnswerRow.verdict != "", _finished_by(reader))
+    query = query.where(ItemRow.batch_id == batch_id, IS_GOLD, AnswerRow.verdict != "", finished_by(reader))
     return [tuple(row) for row in session.execute(query)]
 
 
@@ -79,14 +79,15 @@ def progress(session: Session, batch_id: int, reader: str) -> tuple[int, int, in
 
     # Gold items are always open: what is left is counted without looking at each.
     left = count(ItemRow.open) - count(IS_GOLD)
-    return count(), left, left - (count(ItemRow.open, _finished_by(reader)) - count(IS_GOLD, _finished_by(reader)))
+    return count(), left, left - (count(ItemRow.open, finished_by(reader)) - count(IS_GOLD, finished_by(reader)))
 
 
 def _open_items(query: Select[*_Columns], batch_id: int) -> Select[*_Columns]:
     return query.select_from(ItemRow).where(ItemRow.batch_id == batch_id, ItemRow.open)
 
 
-def _finished_by(reader: str) -> ColumnElement[bool]:
+def finished_by(reader: str) -> ColumnElement[bool]:
+    """The item is one that `reader` has finished, by an answer or a skip."""
     answer = aliased(AnswerRow)
     theirs = and_(answer.item_id == ItemRow.id, answer.annotator == reader, answer.verdict != "")
     return exists().where(theirs).correlate(ItemRow)

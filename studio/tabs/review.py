@@ -14,22 +14,26 @@ from gradio.components.api_component import Api
 
 from engine.contract.errors import UserError
 from studio import views
+from studio.examples import Examples
 from studio.review.annotators import Annotator, lead_of
 from studio.review.clips import Imported
 from studio.review.desk import Candidates, NewBatch, ReviewDesk
+from studio.review.first_batch import clip_count, label_examples
 from studio.review.routes import PREFIX
 from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
 from studio.tabs.train import TrainTab, read_candidates
 from studio.visitors import owner_of
 from studio.words import label, tr
 
-LABELLING = """<div class='em-review' tabindex='-1'>
-<div class='em-topline'><select class='em-batch'></select><input class='em-who' hidden maxlength='60'>
-<span class='em-pace'></span><span class='em-saved' role='status'></span></div>
+LABELLING = """<div class='em-review' tabindex='-1' data-examples='{examples}'>
+<div class='em-topline'><select class='em-batch'></select>
+<span class='em-me' hidden><button type='button' class='em-name'></button><input class='em-who' hidden maxlength='60'>
+</span><span class='em-pace'></span><span class='em-saved' role='status'></span></div>
+<div class='em-first'></div>
 <div class='em-desk'><div class='em-watch'><div class='em-stage'></div>
 <div class='em-timeline'><i></i></div><p class='em-frame'></p></div>
-<div class='em-say'><p class='em-hint' role='status'></p><div class='em-issues'></div>
-<input class='em-note' maxlength='2000'><div class='em-ends'></div>
+<div class='em-say'><p class='em-hint' role='status'></p><div class='em-ends'></div><div class='em-issues'></div>
+<input class='em-note' maxlength='2000'>
 <details class='em-help'><summary></summary><ul></ul></details></div></div>
 <div class='em-shelf' hidden></div></div>"""
 AGREEMENT = "<div class='em-agreement'><select></select><div class='em-body'></div></div>"
@@ -44,18 +48,13 @@ REVIEW_CSS_PATH = Path(__file__).parents[1] / "review.css"
 class ReviewTab:
     """Draws the tab where it is made."""
 
-    def __init__(self, desk: ReviewDesk) -> None:
-        self._desk = desk
+    def __init__(self, desk: ReviewDesk, examples: Examples) -> None:
+        self._desk, self._examples = desk, examples
         if os.environ.get(LOGIN_VARIABLE):
             gr.LoginButton(elem_id="review-login")
         with gr.Tabs(elem_id="review-tabs"):
             with gr.Tab(label("Label"), id="label"):
-                gr.HTML(
-                    LABELLING,
-                    apply_default_css=False,
-                    js_on_load="em.review(element.querySelector('.em-review'))",
-                    elem_id="review",
-                )
+                self._draw_labelling()
             with gr.Tab(label("Agreement and progress"), id="agreement"):
                 gr.HTML(
                     AGREEMENT,
@@ -63,15 +62,32 @@ class ReviewTab:
                     js_on_load="em.reviewAgreement(element.querySelector('.em-agreement'))",
                     elem_id="review-agreement",
                 )
-            with gr.Tab(label("Add clips"), id="add"):
+            with gr.Tab(label("Add clips"), id="add", elem_classes="em-lead-only"):
                 self._draw_adding()
-            with gr.Tab(label("Export"), id="export") as export:
+            with gr.Tab(label("Export"), id="export", elem_classes="em-lead-only") as export:
                 self._draw_export()
-            with gr.Tab(label("Train"), id="train") as train:
+            with gr.Tab(label("Train"), id="train", elem_classes="em-lead-only") as train:
                 self._train = TrainTab(desk)
         _add_candidates_endpoint(desk)
         export.select(self._batches, None, self._export_batch, **QUIET)
         train.select(self._train.show, None, self._train.outputs, **QUIET)
+
+    def _draw_labelling(self) -> None:
+        said, failed = views.drawn(visible=False, elem_id="first-said"), views.field_error("first")
+        desk = gr.HTML(
+            LABELLING.format(examples=clip_count(self._desk, self._examples)),
+            apply_default_css=False,
+            js_on_load="em.review(element.querySelector('.em-review'), trigger); // sends 'act'",
+            elem_id="review",
+        )
+
+        def begin(annotator: Annotator, request: gr.Request) -> str:
+            made = label_examples(self._desk, annotator.name, owner_of(request), self._examples)
+            count = self._desk.collector.waiting(made.id)
+            return tr("{count} clips are being made; label the first ones as they come.", count=count)
+
+        begun = desk.act(_for_leads(begin, said, failed), None, [said, failed], **QUIET)
+        begun.then(None, None, None, js=CHANGED)
 
     def _draw_adding(self) -> None:
         with gr.Column(elem_classes="em-card"):

@@ -35,11 +35,15 @@ def visitor(chromium: "sync_api.Browser") -> Iterator[Callable[..., "sync_api.Pa
     """Makes pages of new visitors: browsers that share nothing."""
     contexts = []
 
-    def visit(address: str, **options: object) -> "sync_api.Page":
+    def visit(address: str, login: tuple[str, str] | None = None, **options: object) -> "sync_api.Page":
         contexts.append(chromium.new_context(**{"viewport": {"width": 1280, "height": 900}} | options))
         page = contexts[-1].new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.goto(address)
+        if login:
+            page.locator("input").first.fill(login[0])
+            page.locator("input[type=password]").fill(login[1])
+            page.get_by_role("button", name="Login").click()
         page.wait_for_selector("#generate-button")
         return page
 

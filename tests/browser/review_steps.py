@@ -22,8 +22,15 @@ def make_clips(folder: Path, portrait: Path, voice: Path, seeds: range, steps: i
 def open_review(visitor: Visitor, server: Server, **options: object):
     page = visitor(server.address, **options)
     page.get_by_role("tab", name="Review").or_(page.get_by_role("tab", name="评审")).click()
-    page.wait_for_selector(".em-review .em-hint:not(:empty)")
+    page.wait_for_selector(".em-review .em-hint:not(:empty)", state="attached")
     return page
+
+
+def call_oneself(page, name: str) -> None:
+    page.click(".em-name")
+    page.keyboard.type(name)
+    page.keyboard.press("Enter")
+    page.wait_for_function("name => document.querySelector('.em-name').firstChild?.textContent === name", arg=name)
 
 
 def import_folder(page, folder: Path, title: str, overlap: int = 1) -> None:

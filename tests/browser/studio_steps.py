@@ -59,9 +59,9 @@ class Server:
             store.close()
 
 
-def small_server(folder: Path, examples: Path, pause_s: float) -> Server:
+def small_server(folder: Path, examples: Path, pause_s: float, *logins: str) -> Server:
     port = free_port()
-    command = ("-m", "tests.studio.small_engine", str(folder / "data"), str(examples), str(port), str(pause_s))
+    command = ("-m", "tests.studio.small_engine", str(folder / "data"), str(examples), str(port), str(pause_s), *logins)
     return Server(command, port, folder / "server.log")
 
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.browser.review_steps import (
+    call_oneself,
     import_folder,
     make_clips,
     next_clip_after,
@@ -164,8 +165,7 @@ def test_a_new_batch_shows_by_itself(server: Server, visitor: Visitor, folder: P
 
 def test_two_annotators_do_not_see_each_other(server: Server, visitor: Visitor, folder: Path):
     page = open_review(visitor, server)
-    page.fill(".em-who", "ada")
-    page.locator(".em-who").blur()
+    call_oneself(page, "ada")
     import_folder(page, folder, "Two of them", overlap=3)
     watch(page)
     first = shown(page)
@@ -174,8 +174,7 @@ def test_two_annotators_do_not_see_each_other(server: Server, visitor: Visitor, 
     next_clip_after(page, first)
     settled(page)
     other = open_review(visitor, server)
-    other.fill(".em-who", "ben")
-    other.locator(".em-who").blur()
+    call_oneself(other, "ben")
     other.wait_for_selector(".em-stage video")
     assert shown(other) == first
     expect(other.locator(".em-marked")).to_have_count(0)

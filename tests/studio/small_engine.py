@@ -202,8 +202,11 @@ def _encoded(image: Image.Image, format_: str) -> bytes:
     return file.getvalue()
 
 
-def serve(folder: Path, examples: Path, port: int, pause_s: float) -> None:
-    """Run the real page on the small engine until killed; the arguments of `python -m` in this order."""
+def serve(folder: Path, examples: Path, port: int, pause_s: float, *logins: str) -> None:
+    """Run the real page on the small engine until killed; the arguments of `python -m` in this order.
+
+    `logins` are NAME:PASSWORD; without any, everybody may come in.
+    """
     from studio.examples import find_examples
     from studio.jobs import JobStore
     from studio.review.desk import ReviewDesk
@@ -222,8 +225,9 @@ def serve(folder: Path, examples: Path, port: int, pause_s: float) -> None:
     page = build_page(studio, find_examples(examples), review)
     studio.worker.start()
     review.start()
-    page.launch(server_name="127.0.0.1", server_port=port, **launch_options(studio, review))
+    auth = [tuple(login.split(":")) for login in logins] or None
+    page.launch(server_name="127.0.0.1", server_port=port, auth=auth, **launch_options(studio, review))
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    serve(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), *sys.argv[5:])

@@ -1,5 +1,6 @@
 """The review tab over HTTP: what is acknowledged, who may ask, and what nobody is told."""
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -52,9 +53,54 @@ def test_a_clip_says_nothing_of_how_it_was_made_or_what_others_said(client, fill
     client.post(f"/review/keys/{batch}", json=[sent(item["item"], "mark", issue="blur")])
     client.cookies.set("echomimic-annotator", "ben")
     (same,) = client.get(f"/review/queue/{batch}").json()["items"]
-    assert set(same) == {"item", "kind", "clips", "marks", "note"}
+    assert set(same) == {"item", "kind", "clips", "marks", "note", "seen"}
     assert set(same["clips"][0]) == {"url", "frames", "fps", "width_px", "height_px"}
     assert same["marks"] == {}
+
+
+@pytest.mark.parametrize("last", ["good", "skip"])
+def test_what_was_seen_once_need_not_be_watched_again(client, filled, last):
+    batch = filled(2)
+    first, second = client.get(f"/review/queue/{batch}").json()["items"]
+    assert not first["seen"] and not second["seen"]
+    client.post(f"/review/keys/{batch}", json=[sent(first["item"], last)])
+    client.post(f"/review/keys/{batch}", json=[sent(0, "undo", played=False)])
+    again, other = client.get(f"/review/queue/{batch}").json()["items"]
+    assert (again["item"], again["seen"], other["seen"]) == (first["item"], True, False)
+    said = client.post(f"/review/keys/{batch}", json=[sent(first["item"], "good", played=False)]).json()
+    assert len(said["kept"]) == 1
+    said = client.post(f"/review/keys/{batch}", json=[sent(second["item"], "good", played=False)]).json()
+    assert "Play it to its end" in said["refused"][0]["message"]
+    client.cookies.set("echomimic-annotator", "ben")
+    assert not any(item["seen"] for item in client.get(f"/review/queue/{filled(1)}").json()["items"])
+
+
+def test_progress_is_what_wants_nothing_more_of_me_and_says_nothing_of_gold(client, reviews, filled):
+    batch = filled(5, overlap=2, gold=[{"verdict": "good", "issues": []}, *[None] * 4])
+
+    def told(since: float = 0.0) -> tuple[int, int, int]:
+        found = client.get(f"/review/progress/{batch}?since={since}").json()
+        return found["done"], found["items"], found["today"]
+
+    assert told() == (0, 5, 0)
+    for count in range(1, 6):
+        (item, *_) = client.get(f"/review/queue/{batch}").json()["items"]
+        client.post(f"/review/keys/{batch}", json=[sent(item["item"], "good" if count % 2 else "skip")])
+        assert told() == (count, 5, count)
+    assert told(time.time() + 60) == (5, 5, 0)
+    client.post(f"/review/keys/{batch}", json=[sent(0, "undo")])
+    assert told() == (4, 5, 4)
+    client.cookies.set("echomimic-annotator", "ben")
+    assert told() == (0, 5, 0)
+    assert client.get(f"/review/progress/{batch}?since=now").status_code == 400
+
+
+def test_the_pace_is_one_number_wherever_it_is_told(client, filled):
+    batch = filled(4)
+    while items := client.get(f"/review/queue/{batch}").json()["items"]:
+        client.post(f"/review/keys/{batch}", json=[sent(items[0]["item"], "good")])
+    (pace,) = client.get(f"/review/agreement/{batch}").json()["pace"]
+    assert pace["per_hour"] == client.get(f"/review/progress/{batch}").json()["per_hour"] > 0
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])
@@ -88,7 +134,8 @@ def test_with_logins_only_who_is_logged_in_labels_and_only_the_first_exports(app
         setattr(app, name, value)
     with TestClient(app) as client:
         client.cookies.set("echomimic-annotator", "lead")
-        assert client.get(f"/review/queue/{batch}").status_code == 403
+        refused = client.get(f"/review/queue/{batch}")
+        assert (refused.status_code, refused.json()["login"]) == (403, "./")
         assert client.post(f"/review/keys/{batch}", json=[]).status_code == 403
         client.cookies.set("access-token-unsecure-page", "token-of-ada")
         assert client.get("/review/setup").json()["annotator"] == {"name": "ada", "lead": False, "chosen": False}
@@ -101,7 +148,7 @@ def test_on_spaces_the_owner_leads_and_strangers_must_log_in(app, filled, monkey
     monkeypatch.setenv("SPACE_ID", "owner/space")
     batch = filled(1)
     with TestClient(app) as client:
-        assert client.get(f"/review/queue/{batch}").status_code == 403
+        assert client.get(f"/review/queue/{batch}").json()["login"].startswith("login/huggingface")
     signed_in = {"oauth_info": {"userinfo": {"preferred_username": "owner"}}}
 
     # Gradio's login keeps its answer in the session.
