@@ -27,6 +27,9 @@ DEVELOPMENT = "# To develop."
 """The line of requirements.txt behind which a Space needs nothing."""
 LARGE = ("*.safetensors", "*.jpg", "*.png", "*.wav")
 EXAMPLE = ("assets/examples/02_navy-portrait.jpg", "assets/examples/01_welcome.wav")
+SPACE = "someone/echomimic-studio"
+LOGIN_BUTTON = "review-login"
+"""The button's id on the page."""
 GOAL_S = 20.0
 PATIENCE_S = 180.0
 
@@ -46,9 +49,12 @@ def build(folder: Path) -> None:
 
 def added_by_spaces(folder: Path) -> list[str]:
     """What Spaces installs in the same breath as the requirements; the version stands in the README."""
-    front = (folder / "README.md").read_text(encoding="utf-8").split("---")[1]
-    version = next(line.partition(":")[2].strip() for line in front.splitlines() if line.startswith("sdk_version"))
-    return [f"gradio[oauth,mcp]=={version}", "uvicorn>=0.14.0", "websockets>=10.4", "spaces"]
+    return [
+        f"gradio[oauth,mcp]=={front_matter(folder)['sdk_version']}",
+        "uvicorn>=0.14.0",
+        "websockets>=10.4",
+        "spaces",
+    ]
 
 
 def install(folder: Path, environment: Path) -> Path:
@@ -60,18 +66,56 @@ def install(folder: Path, environment: Path) -> Path:
     return python
 
 
+def front_matter(folder: Path) -> dict[str, str]:
+    """The settings of the Space that stand at the top of its README, as they are written."""
+    front = (folder / "README.md").read_text(encoding="utf-8").split("---")[1]
+    pairs = (line.partition(":") for line in front.splitlines() if not line.startswith((" ", "#")))
+    return {name.strip(): value.strip().strip('"') for name, _, value in pairs if name.strip()}
+
+
+def spaces_variables(folder: Path, port: int) -> dict[str, str]:
+    """What Spaces sets in the environment of `app.py`; the ones to log in with only where the README asks for them."""
+    owner, name = SPACE.split("/")
+    variables = {
+        "SYSTEM": "spaces",
+        "SPACE_ID": SPACE,
+        "SPACE_HOST": f"{owner}-{name}.hf.space",
+        "SPACE_AUTHOR_NAME": owner,
+        "SPACE_REPO_NAME": name,
+        "SPACE_TITLE": front_matter(folder)["title"],
+        "CPU_CORES": "2",
+        "MEMORY": "16Gi",
+        "PYTHONUNBUFFERED": "1",
+        "GRADIO_ALLOW_FLAGGING": "never",
+        "GRADIO_NUM_PORTS": "1",
+        "GRADIO_SERVER_NAME": "0.0.0.0",
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_THEME": "huggingface",
+    }
+    if front_matter(folder).get("hf_oauth") == "true":
+        variables |= {
+            "OAUTH_CLIENT_ID": "00000000-0000-0000-0000-000000000000",
+            "OAUTH_CLIENT_SECRET": "secret-of-this-space",
+            "OAUTH_SCOPES": "openid profile",
+            "OPENID_PROVIDER_URL": "https://huggingface.co",
+        }
+    return variables
+
+
 def start(folder: Path, python: Path) -> tuple[float, float]:
     """Start the Space and stop it. Returns the seconds until its page answered and until its first video was made."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as home:
-        variables = {"PATH": os.environ["PATH"], "HOME": home, "SPACE_ID": "someone/echomimic-studio"}
-        variables |= {"GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": str(port)}
+        variables = {"PATH": os.environ["PATH"], "HOME": home} | spaces_variables(folder, port)
         began_s = time.monotonic()
         process = subprocess.Popen([python, "app.py"], cwd=folder, env=variables)
         try:
             page_s = _wait_for_page(f"http://127.0.0.1:{port}/", process, began_s)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/config", timeout=30) as page:
+                if LOGIN_BUTTON not in page.read().decode():
+                    sys.exit("nobody can log in on the Space, so nobody can label: the page has no button for it")
             ask = [python, "examples/api.py", *EXAMPLE, f"{home}/talk.mp4", f"http://127.0.0.1:{port}"]
             subprocess.run(ask, cwd=folder, env=variables, check=True)
             video_s = time.monotonic() - began_s

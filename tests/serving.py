@@ -23,12 +23,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(*command: str, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run Python on `command`, from when it answers on `port` to the end of the block; uploads go beside its log."""
+def serving(*command: str, port: int, log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run Python on `command`, from when it answers on `port` to the end of the block; uploads go beside its log.
+
+    `variables` are added to its environment.
+    """
     environment = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_TEMP_DIR": str(log.parent / "uploads"), "TERM": "dumb"}
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output
+            [sys.executable, *command], cwd=ROOT, env=os.environ | environment | variables, stdout=output, stderr=output
         )
     try:
         wait_until_answering(port, process, log)
