@@ -32,6 +32,7 @@ from engine.sampling.animator import Animator
 from engine.sampling.denoise import Conditions, Stretch, denoise
 from engine.sampling.long_video import plan_windows
 from engine.sampling.resume import ClipKeeper
+from engine.sampling.takes import takes_metadata
 from engine.sampling.tasks import FRAMES_PER_LATENT, next_valid_length, to_latent_frames
 
 PREVIEW_EVERY_S = 0.7
@@ -65,7 +66,7 @@ def generate(
     meter.report("encoding", 0, 1)
     latents, used = _sample(animator, inputs, request, meter, live=live, resume_folder=resume_folder)
     if keep_latents is not None:
-        save_file({LATENTS_KEY: latents.contiguous()}, keep_latents)
+        save_file({LATENTS_KEY: latents.contiguous()}, keep_latents, metadata=takes_metadata(request))
     _give_back()
     meter.report("decoding", 0, inputs.output_frames)
     frames = animator.frames(latents, inputs, request)
@@ -135,7 +136,7 @@ def _sample(
         picture = None
         if clean is not None and time.perf_counter() >= next_preview_s:
             started_s = time.perf_counter()
-            picture = animator.preview(clean, inputs)
+            picture = animator.preview(clean, inputs, request)
             painted_s = time.perf_counter()
             next_preview_s = painted_s + max(PREVIEW_EVERY_S, (painted_s - started_s) / PREVIEW_SHARE)
         meter.report("sampling", done, steps, picture)

@@ -22,10 +22,13 @@ from engine.media.lip_region import composite, follow, lip_box
 from engine.media.picture import even_size
 from engine.nano.face_motion import FaceMotion, FaceReference, lip_cells
 from engine.nano.face_warp import FaceWarp
+from engine.nano.life import WORDS, Life, key_of, live, manner
 from engine.nano.model import NanoModel
 from engine.nano.preview import FacePreview
+from engine.nano.voice import hear
 from engine.sampling.denoise import Conditions
 from engine.sampling.guidance import coefficients
+from engine.sampling.takes import takes
 from engine.sampling.tasks import (
     first_last_frame,
     grey_but_the_end,
@@ -87,24 +90,35 @@ class NanoAnimator:
     def frames(self, latents: Tensor, inputs: Inputs, request: GenerationRequest) -> Iterator[np.ndarray]:
         """The frames, drawn one by one."""
         reference = self.reference(inputs)
-        motion = self.model.autoencoder.decode_motion(latents, reference)
-        match request.task:
-            case "first-last-frame":
-                return _dissolving(motion, inputs)
-            case "lip-sync":
-                return self._lips_on_film(latents, reference, inputs, request.lip_box)
-            case _:
-                return _moving(motion, inputs)
+        if request.task == "lip-sync":
+            return self._lips_on_film(latents, reference, inputs, request.lip_box)
+        motion = self.model.autoencoder.decode_motion(latents, reference, self.life(inputs, request))
+        return _dissolving(motion, inputs) if request.task == "first-last-frame" else _moving(motion, inputs)
 
-    def preview(self, clean: Tensor, inputs: Inputs) -> bytes:
+    def life(self, inputs: Inputs, request: GenerationRequest) -> Life:
+        """What the face does besides speaking: a function of the portrait, the voice, the prompt and the seed alone."""
+        if request.task == "lip-sync":
+            return Life.none(inputs.num_frames)
+        voice = hear(inputs.wave, inputs.num_frames, self.model.samples_per_frame)
+        wanted = manner(request.prompt)
+        portrait, said = (inputs.sha256.get(name, "") for name in ("image", "audio"))
+        first, *anew = takes(request)
+        life = live(voice, wanted, key_of(portrait, said, first.seed))
+        for take in anew:
+            stop = min(round(take.stop_s * FPS), inputs.num_frames)
+            life = life.retaken(live(voice, wanted, key_of(portrait, said, take.seed)), round(take.start_s * FPS), stop)
+        return life.settling(inputs.num_frames) if request.task == "first-last-frame" else life
+
+    def preview(self, clean: Tensor, inputs: Inputs, request: GenerationRequest) -> bytes:
         """About a second of the face as it would look now."""
-        return FacePreview(self.model.autoencoder, self.reference(inputs)).paint(clean)
+        life = self.life(inputs, request)
+        return FacePreview(self.model.autoencoder, self.reference(inputs)).paint(clean, life)
 
     def notices(self, request: GenerationRequest) -> list[str]:
         """Words that nano does not know, and what it cannot move."""
         said = [HALF_BODY_NOTICE] if request.task == "half-body" else []
         for name, text in (("prompt", request.prompt), ("negative prompt", request.settings.negative_prompt)):
-            unknown = list(dict.fromkeys(self.model.unknown_words(text)))
+            unknown = [word for word in dict.fromkeys(self.model.unknown_words(text)) if word not in WORDS]
             if unknown:
                 shown = ", ".join(unknown[:WORDS_IN_NOTICE]) + (", …" if len(unknown) > WORDS_IN_NOTICE else "")
                 said.append(f"The model does not know these words of the {name}, they do nothing: {shown}.")

@@ -19,6 +19,8 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
+from engine.nano.life import BODY, GAZE, POSE, Life
+from engine.nano.living_face import calm_lids, control_motion, move_lids, tie_lids
 from engine.sampling.tasks import FRAMES_PER_LATENT
 
 GRID = 8
@@ -90,11 +92,17 @@ class FaceReference:
 
 @dataclass(frozen=True)
 class FaceMotion:
-    """What to draw: `landmarks_px` float32 [F, 468, 3], `teeth` and `tongue` float32 [F] in [0, 1]."""
+    """What to draw: `landmarks_px` float32 [F, 468, 3], `teeth` and `tongue` float32 [F] in [0, 1].
+
+    `gaze` [F, 2] is how far the irises stand from where they look in the picture, in mm (outer eye corners 90 apart);
+    `body` [F, 2] how far the shoulders move, in face heights.
+    """
 
     landmarks_px: np.ndarray
     teeth: np.ndarray
     tongue: np.ndarray
+    gaze: np.ndarray
+    body: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -185,16 +193,29 @@ class FaceMotionAutoencoder(nn.Module):
         slots = values[:, :, _SLOT_CELLS, 2:].flatten(2) * self.slot_std
         return motion, slots
 
-    def decode_motion(self, latents: Tensor, reference: FaceReference) -> FaceMotion:
-        """Latents [1, 16, T, 8, 8] → where every vertex of `reference` goes in its picture, frame by frame."""
-        motion, slots = (part[0].detach() for part in self.unpack(latents))
-        moved = (motion.flatten(1) @ self.ridge).unflatten(1, (VERTICES, 2)).numpy()
-        shapes = np.repeat(reference.shape[None], len(moved), axis=0)
-        shapes[:, :, :2] += moved
-        turned = _turn(shapes, self.decode_pose(latents))
+    def decode_motion(self, latents: Tensor, reference: FaceReference, life: Life | None = None) -> FaceMotion:
+        """Latents [1, 16, T, 8, 8] → where every vertex of `reference` goes in its picture, frame by frame.
+
+        Both eyes close alike. A `life` brings blinks of its own instead of the model's, beside all else that it adds;
+        its last frame is held where it is shorter.
+        """
+        motion, slots = (part[0].detach().numpy() for part in self.unpack(latents))
+        motion = motion.copy()
+        tie_lids(motion, CONTROL_POINTS)
+        if life is None:
+            life = Life.none(len(motion))
+        else:
+            calm_lids(motion, CONTROL_POINTS)
+        life = life.part(0, len(motion))
+        motion += control_motion(life, reference.shape, CONTROL_POINTS)
+        shapes = np.repeat(reference.shape[None], len(motion), axis=0)
+        shapes[:, :, :2] += (motion.reshape(len(motion), -1) @ self.ridge.numpy()).reshape(-1, VERTICES, 2)
+        move_lids(shapes, life)
+        turned = _turn(shapes, life.own_sway * self.decode_pose(latents) + life.tracks[:, POSE])
         landmarks_px = turned @ reference.rotation.T * reference.scale_px + reference.origin_px
-        teeth, tongue = np.clip(slots.numpy()[:, _POSE_SLOTS:], 0, 1).T
-        return FaceMotion(landmarks_px.astype(np.float32), teeth.copy(), tongue.copy())
+        teeth, tongue = np.clip(slots[:, _POSE_SLOTS:], 0, 1).T
+        gaze, body = (life.tracks[:, columns].astype(np.float32) for columns in (GAZE, BODY))
+        return FaceMotion(landmarks_px.astype(np.float32), teeth.copy(), tongue.copy(), gaze, body)
 
     def decode_pose(self, latents: Tensor) -> np.ndarray:
         """Latents [1, 16, T, 8, 8] → yaw, pitch, roll, x, y and scale against the picture, as drawn, [F, 6]."""

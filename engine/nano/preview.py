@@ -14,6 +14,8 @@ from torch import Tensor
 from engine.contract.variants import FPS
 from engine.nano.face_motion import FaceMotionAutoencoder, FaceReference
 from engine.nano.face_warp import FaceWarp
+from engine.nano.life import Life
+from engine.sampling.tasks import FRAMES_PER_LATENT
 
 WIDTH_PX = 256
 MARGIN = 0.45
@@ -42,10 +44,13 @@ class FacePreview:
         crop = cv2.resize(reference.picture[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
         self._warp = FaceWarp(crop, self._to_crop(reference.landmarks_px))
 
-    def paint(self, latents: Tensor) -> bytes:
-        """An animated WebP of about a second from the middle of the clip `latents` [1, 16, T, h, w]."""
+    def paint(self, latents: Tensor, life: Life) -> bytes:
+        """An animated WebP of about a second from the middle of the clip `latents` [1, 16, T, h, w] with its `life`."""
         start = max(0, (latents.shape[2] - LATENTS) // 2)
-        motion = self._autoencoder.decode_motion(latents[:, :, start : start + LATENTS], self._reference)
+        shown = latents[:, :, start : start + LATENTS]
+        first = FRAMES_PER_LATENT * start
+        lived = life.part(first, first + FRAMES_PER_LATENT * (shown.shape[2] - 1) + 1)
+        motion = self._autoencoder.decode_motion(shown, self._reference, lived)
         chosen = range(min(EVERY_NTH_FRAME, len(motion.landmarks_px) - 1), len(motion.landmarks_px), EVERY_NTH_FRAME)
         landmarks_px = self._to_crop(motion.landmarks_px)
         frames = [

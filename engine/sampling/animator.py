@@ -40,7 +40,7 @@ class Animator(Protocol):
         """
         ...
 
-    def preview(self, clean: Tensor, inputs: Inputs) -> bytes:
+    def preview(self, clean: Tensor, inputs: Inputs, request: GenerationRequest) -> bytes:
         """A small WebP, maybe animated, of an estimate of the clean latents."""
         ...
 

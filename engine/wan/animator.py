@@ -153,7 +153,7 @@ class PixelAnimator:
         """`module` on the device for as long as it is used."""
         return on_device(module, self._mode, self._device)
 
-    def preview(self, clean: Tensor, inputs: Inputs) -> bytes:
+    def preview(self, clean: Tensor, inputs: Inputs, request: GenerationRequest) -> bytes:
         """The middle latent frame in rough colours."""
         file = io.BytesIO()
         Image.fromarray(latent_picture(clean[0, :, clean.shape[2] // 2].float().cpu())).save(file, "WEBP", quality=80)

@@ -13,10 +13,11 @@ import numpy as np
 import scipy.interpolate
 import scipy.signal
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from engine.contract.errors import UserError
 from engine.contract.variants import FPS
-from engine.nano.face_motion import fit_pose
+from engine.nano.face_motion import STABLE_POINTS, fit_pose
 from trainer.data.faces import mean_face
 
 Track = NDArray[np.floating]
@@ -27,6 +28,8 @@ LIDS = ((160, 158, 144, 153), (387, 385, 373, 380))
 BROWS, EYE_CORNERS = ((70, 105, 107, 52), (300, 334, 336, 282)), ((33, 133), (263, 362))
 LIPS, CORNERS, UPRIGHT = (13, 14), (61, 291), (168, 6, 197, 195, 5)
 MIN_FRAMES = 2 * FPS
+POSE_SIGMA_FRAMES = 2
+"""FaceMesh's poses tremble by about a degree from frame to frame; heads do not."""
 BLINK_DEPTH = 0.35
 """Share of its opening by which a lid must fall: a look down stays above, FaceMesh sees full closures at about .8."""
 LONGEST_BLINK_FRAMES = 12
@@ -57,7 +60,7 @@ class Liveliness:
     yaw_speed_p95: float
     """Degrees per second."""
     head_jitter: float
-    """Root mean square of the second difference of yaw and pitch per frame, degrees."""
+    """Root mean square of the second difference of the skull's place, mm."""
     openings_per_s: float
     opening_p90: float
     opening_p99: float
@@ -102,10 +105,12 @@ BANDS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class FaceTracks:
-    """A face over time at 25 frames per second, out of its pose: `shape_mm` [F, 468, 3], `pose` [F, 3] in degrees."""
+    """A face over time at 25 frames per second, out of its pose: `shape_mm` [F, 468, 3], `pose` [F, 3] in degrees,
+    smoothed, and the skull's `place_mm` [F, 2] in the picture."""
 
     shape_mm: Track
     pose: Track
+    place_mm: Track
 
     @classmethod
     def of(cls, tracked: Sequence[NDArray[np.floating] | None], fps: float) -> "FaceTracks":
@@ -120,17 +125,21 @@ class FaceTracks:
                 f"it is seen in {len(seen)} of {len(tracked)}."
             )
         canonical = mean_face()
-        shapes, poses = [], []
+        shapes, poses, places, per_px_mm = [], [], [], []
         for index in seen:
             face = np.asarray(tracked[index], np.float64)
             rotation, scale_px, origin_px = fit_pose(face, canonical)
             shape = (face - origin_px) @ rotation / scale_px
-            shapes.append(shape * EYE_CORNERS_MM / np.linalg.norm(shape[33] - shape[263]))
+            per_unit_mm = EYE_CORNERS_MM / np.linalg.norm(shape[33] - shape[263])
+            shapes.append(shape * per_unit_mm)
             poses.append(_degrees(rotation))
+            places.append(face[STABLE_POINTS, :2].mean(0))
+            per_px_mm.append(per_unit_mm / scale_px)
         at = np.arange(round(len(tracked) / fps * FPS)) * fps / FPS
-        flat = np.column_stack([np.reshape(shapes, (len(seen), -1)), poses])
+        flat = np.column_stack([np.reshape(shapes, (len(seen), -1)), poses, places])
         even = scipy.interpolate.make_interp_spline(seen, flat, k=1)(np.clip(at, seen[0], seen[-1]))
-        return cls(even[:, :-3].reshape(len(at), 468, 3), even[:, -3:])
+        pose = gaussian_filter1d(even[:, -5:-2], POSE_SIGMA_FRAMES, axis=0)
+        return cls(even[:, :-5].reshape(len(at), 468, 3), pose, even[:, -2:] * np.median(per_px_mm))
 
     def lids(self) -> Track:
         """Each eye's opening in mm, right and left, [F, 2]."""
@@ -172,7 +181,7 @@ def liveliness(face: FaceTracks) -> Liveliness:
         roll_sd=float(roll.std()),
         yaw_range=float(np.ptp(yaw)),
         yaw_speed_p95=float(np.percentile(np.abs(np.diff(yaw)), 95) * FPS),
-        head_jitter=float(np.sqrt(np.square(np.diff(face.pose[:, :2], 2, axis=0)).mean())),
+        head_jitter=float(np.sqrt(np.square(np.diff(face.place_mm, 2, axis=0)).mean())),
         openings_per_s=len(peaks) / seconds,
         opening_p90=float(np.percentile(opening, 90)),
         opening_p99=float(np.percentile(opening, 99)),

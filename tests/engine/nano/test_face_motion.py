@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from engine.nano import life
 from engine.nano.face_motion import CONTROL_POINTS, SLOTS, FaceMotionAutoencoder
+from engine.nano.life import TRACKS, Life
 from trainer.data.faces import EXPRESSIONS, expressions, mean_face, random_face, ridge_map
 
 PICTURE = np.zeros((4, 4, 3), np.uint8)
@@ -29,6 +31,8 @@ def talking_px(seed: int, frames: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     strength = random.uniform(0, 0.6, (frames, len(EXPRESSIONS)))
     strength[0] = 0
+    # Both eyes close alike: a wink does not survive, see below.
+    strength[:, EXPRESSIONS.index("blink_left")] = strength[:, EXPRESSIONS.index("blink_right")]
     still = face_px(seed)
     filmed = np.repeat(still[None], frames, axis=0)
     filmed[:, :, :2] += np.einsum("fe,evc->fvc", strength, expressions()) * 400
@@ -85,3 +89,65 @@ def test_an_open_mouth_is_seen_in_the_reference_latent(autoencoder):
         autoencoder.reference(PICTURE, closed)
     )
     assert difference.abs().max() > 0.5
+
+
+def lids_px(landmarks_px: np.ndarray) -> np.ndarray:
+    """The right and the left eye's opening in pixels, [F, 2]."""
+    pairs = ((160, 144), (158, 153)), ((387, 373), (385, 380))
+    return np.stack([sum(landmarks_px[:, low, 1] - landmarks_px[:, up, 1] for up, low in eye) / 2 for eye in pairs], 1)
+
+
+@pytest.mark.parametrize("side", ["blink_right", "blink_left"])
+def test_nobody_winks(autoencoder, side):
+    still = face_px(5)
+    filmed = np.repeat(still[None], 5, axis=0)
+    filmed[1:, :, :2] += expressions()[EXPRESSIONS.index(side)] * 400
+    reference = autoencoder.reference(PICTURE, still)
+    decoded = autoencoder.decode_motion(autoencoder.encode(filmed, reference), reference).landmarks_px
+    closed = lids_px(decoded)[4] / lids_px(still[None])[0]
+    assert closed.max() < 0.35
+    assert abs(closed[0] - closed[1]) < 0.15
+
+
+def living(**columns) -> Life:
+    tracks = np.zeros((5, TRACKS))
+    for name, value in columns.items():
+        tracks[1:, getattr(life, name)] = value
+    return Life(tracks)
+
+
+def test_a_life_closes_both_lids_raises_brows_and_turns_the_head_and_does_nothing_else(autoencoder):
+    still = face_px(6)
+    reference = autoencoder.reference(PICTURE, still)
+    latents = autoencoder.encode(np.repeat(still[None], 5, axis=0), reference)
+    per_mm = np.linalg.norm(still[263] - still[33]) / 90
+
+    def lived(**columns) -> np.ndarray:
+        return autoencoder.decode_motion(latents, reference, living(**columns)).landmarks_px[4] - still
+
+    closed = lived(CLOSING=1.0)
+    assert (lids_px((still + closed)[None]) < 0.05 * lids_px(still[None])).all()
+    assert np.abs(closed[[13, 14, 61, 291, 152, 1, 234, 454, 10]]).max() < 0.1
+    raised = lived(BROWS=(3.0, 0.0))
+    assert raised[105, 1] < -2 * per_mm and abs(raised[334, 1]) < 0.8 * per_mm
+    assert np.abs(raised[[13, 14, 152, 1]]).max() < 0.3 * per_mm
+    smiled = lived(CORNERS=2.0)
+    assert max(smiled[61, 1], smiled[291, 1]) < -1 * per_mm and smiled[291, 0] > 0 > smiled[61, 0]
+    turned = lived(POSE=(0.1, 0, 0, 0, 0, 0))
+    assert abs(turned[1, 0] - turned[454, 0]) > 3 * per_mm
+
+
+def test_a_life_brings_its_own_blinks_and_keeps_a_mood(autoencoder):
+    still = face_px(7)
+    reference = autoencoder.reference(PICTURE, still)
+    change = expressions()[EXPRESSIONS.index("blink_right")] + expressions()[EXPRESSIONS.index("blink_left")]
+    strength = np.full(49, 0.2)
+    strength[24:28] = 1.0
+    filmed = still + np.concatenate([strength[:, None, None] * change * 400, np.zeros((49, 468, 1))], axis=2)
+    latents = autoencoder.encode(filmed.astype(np.float32), reference)
+    own, lived = (
+        lids_px(autoencoder.decode_motion(latents, reference, given).landmarks_px)[:, 0]
+        for given in (None, Life.none(49))
+    )
+    assert own[26] < 0.4 * own[10]
+    np.testing.assert_allclose(lived[5:45], own[10], rtol=0.03)
