@@ -21,7 +21,7 @@ POSE = slice(0, 6)
 CLOSING, DROOP, GAZE, BROWS, CORNERS, BODY = 6, 7, slice(8, 10), slice(10, 12), slice(12, 14), slice(14, 16)
 TRACKS = 16
 
-YAW_DEG, PITCH_DEG, ROLL_DEG = 6.0, 3.1, 3.6
+YAW_DEG, PITCH_DEG, ROLL_DEG = 4.4, 2.6, 3.0
 """Typical distance of where the head comes to rest between its moves; it moves every second or two while it speaks."""
 MOST_DEG = (9.5, 5.5, 6.0)
 CROSSES = 0.72
