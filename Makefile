@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 PORT ?= 7860
 EXAMPLES ?= $(or $(ECHOMIMIC_EXAMPLES),../shared/examples)
 
-.PHONY: studio demo test check wheel proof proof-engine proof-studio proof-review proof-trainer proof-data bench experiments space nano
+.PHONY: studio demo test check wheel goals proof bench experiments space nano
 .DEFAULT_GOAL := studio
 
 studio: $(VENV)/ready
@@ -30,23 +30,18 @@ check: $(VENV)/ready
 wheel: $(VENV)/ready
 	PYTHON=$(abspath $(PY)) sh tests/check_wheel.sh
 
+# What is promised, measured; pages go to docs/results. `make goals PART=engine`; without PART a list of everything.
+goals: $(VENV)/ready
+	$(PY) -m goals $(PART) --examples $(EXAMPLES)
+
 proof: $(VENV)/ready
-	$(PY) -m trainer proof --examples $(EXAMPLES) --out docs/proof.md
+	$(PY) -m goals nano --examples $(EXAMPLES)
 
-proof-data: $(VENV)/ready
-	$(PY) -m trainer proof-data
-
-proof-studio: $(VENV)/ready
-	$(PY) -m tests.browser.proof --out docs/proof-studio.md --keep out/proof-studio
-
-proof-review: $(VENV)/ready
-	$(PY) -m tests.proofs.review --out docs/proof-review.md
-
-proof-trainer: $(VENV)/ready
-	$(PY) -m trainer prove --out docs/proof-trainer.md
+proof-%: $(VENV)/ready
+	$(PY) -m goals $* --examples $(EXAMPLES)
 
 experiments: $(VENV)/ready
-	$(PY) -m trainer experiment all
+	$(PY) -m research all
 
 # The bundled model anew, from nothing: hours.
 nano: $(VENV)/ready
@@ -57,10 +52,7 @@ space: $(VENV)/ready
 	$(PY) space/build.py out/space --start
 
 bench: $(VENV)/ready
-	$(PY) -m benchmarks bench --examples $(EXAMPLES)
-
-proof-engine: $(VENV)/ready
-	$(PY) -m benchmarks proof --examples $(EXAMPLES)
+	$(PY) -m goals.engine.bench --examples $(EXAMPLES)
 
 $(VENV)/ready: requirements.txt .ci/set_up
 	./.ci/set_up $(VENV)

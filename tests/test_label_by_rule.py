@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from engine.contract.records import NegativeRecord
+from goals.trainer.tiny import write_corpus
 from tests.serving import ROOT, free_port, serving
 from trainer.__main__ import main
 from trainer.data.synthetic_clips import ClipMaker
-from trainer.prove.tiny import write_corpus
 
 PATIENCE_S = 120.0
 

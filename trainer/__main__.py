@@ -1,4 +1,4 @@
-"""`python -m trainer synthesize|audio-encoder|sft|ndpo|publish|evaluate|proof`: the trainer.
+"""`python -m trainer synthesize|audio-encoder|sft|ndpo|cycle|publish|evaluate …`: the trainer.
 
 Exit 0 done, 2 the user's input is wrong (one line on stderr), 130 stopped by Ctrl-C, 1 our fault.
 """
@@ -33,11 +33,14 @@ COMMANDS = {
     "plan": Command("trainer.cli.plan_command", "which GPUs hold the training of a released model"),
     "publish": Command("trainer.cli.publish_command", "put a finished run into assets/"),
     "evaluate": Command("trainer.cli.evaluate_command", "measure finished videos"),
-    "experiment": Command("trainer.cli.experiment_command", "what each part of the method is worth, at nano scale"),
-    "prove": Command("trainer.prove.command", "measure what the trainer promises, on tiny runs"),
-    "proof-data": Command("trainer.prepare.proof", "measure what data preparation promises, on planted defects"),
-    "proof": Command("trainer.evaluate.proof", "measure what the project promises, on real examples"),
 }
+MOVED = {
+    "experiment": "python -m research",
+    "prove": "python -m goals trainer",
+    "proof": "python -m goals nano",
+    "proof-data": "python -m goals data",
+}
+"""What left this command line, and where it is now: beside the installed packages, in a checkout."""
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -71,6 +74,8 @@ def main(argv: list[str]) -> int:
 def _parse(argv: list[str]) -> tuple[Callable[[argparse.Namespace], int], argparse.Namespace]:
     parser = _OneLineParser(prog="python -m trainer", description=__doc__.split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    if argv and argv[0] in MOVED:
+        raise UserError(f"{argv[0]} is now `{MOVED[argv[0]]}`: run that, in a checkout.")
     chosen = next((word for word in argv if word in COMMANDS), None)
     for name, command in COMMANDS.items():
         sub = commands.add_parser(name, help=command.summary, description=command.summary)

@@ -74,9 +74,6 @@ BAD_INPUT = [
     ("personalise NOWHERE", "no video"),
     ("personalise FILE --model huge", "huge"),
     ("plan --frames 6", "4n + 1"),
-    ("prove horses", "kills"),
-    ("proof --model huge", "huge"),
-    ("proof --examples NOWHERE", "--examples"),
 ]
 
 
@@ -119,3 +116,10 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture):
         main([command, "--help"])
     assert leaving.value.code == 0
     assert COMMANDS[command].summary in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("word", ["proof", "prove", "proof-data", "experiment"])
+def test_what_left_the_command_line_says_where_it_is(word, capsys):
+    assert main([word, "--anything"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "python -m goals" in line or "python -m research" in line

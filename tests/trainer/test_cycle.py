@@ -6,9 +6,9 @@ import pytest
 
 from engine.contract.errors import UserError
 from engine.nano.model import NanoModel
+from goals.trainer import tiny, worker
 from trainer.objectives import cycle
 from trainer.objectives.cycle import LABELS, Cycles, Waiting, run_cycles
-from trainer.prove import tiny, worker
 
 
 @pytest.fixture(scope="module")

@@ -177,5 +177,5 @@ class NDPORecipe:
 
 
 def forgetting() -> NDPORecipe:
-    """What takes wide mouths off nano (`trainer.prove.forgetting`), SFT weighing less beside it."""
+    """What takes wide mouths off nano (`goals.trainer.forgetting`), SFT weighing less beside it."""
     return NDPORecipe(steps=100, forget_budget=0.2, learning_rate_share=0.05, sft_weight=0.5, check_every=20)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from goals.review.fill import fill
 from studio.review.agreement import agreement_of
 from studio.review.preferences import preferences_of
 from studio.review.rows import AnswerRow, ItemRow
-from tests.proofs.review_fill import fill
 from tests.studio.review.alpha_by_pairs import alpha_by_pairs
 from tests.studio.review.small_clips import key, small_clip
 from tests.studio.review.test_store import items_of

@@ -4,11 +4,11 @@ import pytest
 from alembic import command
 from sqlalchemy import select
 
+from goals.review.fill import ANNOTATORS, OVERLAP, fill
 from studio.review.database import migrate, migration_config
 from studio.review.labels import SKIPPED, said
 from studio.review.rows import AnswerRow, ItemRow, WorkRow
 from studio.review.store import _fold, _top
-from tests.proofs.review_fill import ANNOTATORS, OVERLAP, fill
 
 CLIPS = 300
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.proofs.review_kills import label_through_kills
+from goals.review.kills import label_through_kills
 
 
 def test_no_acknowledged_label_is_lost_or_doubled(tmp_path: Path):

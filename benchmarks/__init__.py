@@ -1,1 +1,0 @@
-"""Ratios measured side by side in one run: `python -m benchmarks`."""

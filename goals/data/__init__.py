@@ -1,0 +1,1 @@
+"""Data preparation's goals, on planted defects."""

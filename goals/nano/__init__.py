@@ -1,0 +1,1 @@
+"""The bundled model's goals, on finished videos and held-out voices."""

@@ -1,0 +1,1 @@
+"""The review tab's goals: kills and large stores."""

@@ -1,0 +1,1 @@
+"""The page's goals, in a real browser."""

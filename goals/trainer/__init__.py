@@ -1,0 +1,1 @@
+"""The trainer's goals, on tiny real runs."""
