@@ -6,6 +6,7 @@ are imported by a thread behind it, and the first job waits for that thread, not
 
 import argparse
 import io
+import ipaddress
 import itertools
 import logging
 import os
@@ -13,7 +14,6 @@ import socket
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -24,6 +24,8 @@ from engine.contract.progress import ProgressCallback, ignore_progress
 from engine.contract.records import GenerationRecord
 from engine.contract.request import GenerationRequest
 from engine.contract.variants import NANO, find_variant
+from studio.housekeeping import data_folder, keep_house
+from studio.identity import Network
 from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
 from studio.spaces import surroundings
 from studio.zero_gpu import on_zero_gpu
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from engine.media.face import Face
-    from studio.jobs import JobStore
 
 EXAMPLES_FOLDER = ASSETS / "examples"
 THUMBNAIL_SIDE_PX = 900
@@ -41,8 +42,6 @@ FIRST_FRAMES, FRAMES_APART = 150, 5
 POSTER_FRAME = 25
 PREVIEW_S = 1.0
 PREVIEW_SIDE_PX = 480
-CLEAN_EVERY_S = 600.0
-UPLOADS_KEPT_S = 24 * 3600.0
 log = logging.getLogger("echomimic")
 
 
@@ -239,6 +238,20 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         help="ask for this login; give it again for more, the first leads",
     )
+    parser.add_argument(
+        "--public-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a host name of your own by which the studio is asked for; give it again for more",
+    )
+    parser.add_argument(
+        "--proxy",
+        type=_network,
+        action="append",
+        metavar="ADDRESS",
+        help="believe X-Forwarded-For from this address or network, e.g. 10.0.0.0/8; give it again for more",
+    )
     parser.add_argument("--labels", metavar="URL", help="PostgreSQL database for labels (default: in the data folder)")
     limits: dict[str, Any] = {"type": _positive, "metavar": "N"}
     each, every, hours = (count or "any" for count in (around.jobs_each, around.jobs, around.keep_hours))
@@ -267,6 +280,15 @@ def _port(value: str) -> int:
     return int(value)
 
 
+def _network(value: str) -> Network:
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"a proxy is an address or a network, e.g. 10.0.0.0/8; got {value!r}"
+        ) from None
+
+
 def _positive(value: str) -> int:
     if not value.isdigit() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"give a whole number from 1 on; got {value!r}")
@@ -284,8 +306,9 @@ def _serve(options: argparse.Namespace) -> None:
     from filelock import FileLock, Timeout
 
     _check_port(options.host, options.port)
-    folder = _data_folder(options.data)
+    folder = data_folder(options.data)
     try:
+        os.umask(0o077)  # what is written from here on is this account's alone
         with FileLock(folder / "studio.lock", timeout=0):
             _compose_and_launch(options, folder)
     except Timeout:
@@ -302,6 +325,7 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
     with no_stub_files():
         from studio.ui import build_page, launch_options
     from studio.examples import find_examples
+    from studio.front_door import own_names
     from studio.jobs import JobStore
     from studio.review.desk import ReviewDesk
     from studio.service import Limits, Studio
@@ -317,6 +341,9 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
     studio = Studio(ports, store, Worker(store, ports), options.model, limits)
     review = ReviewDesk(studio, options.labels)
     page = build_page(studio, find_examples(EXAMPLES_FOLDER), review)
+    around = surroundings()
+    # Behind a relay the name is the relay's; a Space is nobody's own machine, whatever it is called.
+    names = None if options.share or around.is_space else own_names(options.host, options.public_name)
     page.launch(
         server_name=options.host,
         server_port=options.port,
@@ -324,31 +351,19 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
         share=options.share,
         prevent_thread_lock=True,
         quiet=not options.share,
-        **launch_options(studio, review),
+        _frontend=False,  # or a machine that is busy at this moment would be taken for one without a localhost
+        **launch_options(studio, review, names=names, proxies=options.proxy or around.proxies),
     )
     print(f"EchoMimic Studio: {page.local_url} (Ctrl-C stops it; jobs and videos are in {folder})", flush=True)
     threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
     studio.worker.start()
     review.start()
-    threading.Thread(target=_clean, args=(store, folder / "uploads", limits.keep_s), name="clean", daemon=True).start()
-    around = surroundings()
+    keep_house(store, folder, limits.keep_s)
     if around.labels_dataset and around.token:
         from studio.label_backup import begin_backup
 
         begin_backup(review.store, review.clips, folder / "label-events", around.labels_dataset, around.token)
     page.block_thread()
-
-
-def _clean(store: "JobStore", uploads: Path, age_s: float | None) -> None:
-    """Forget what ended, and was uploaded, longer ago than that, for as long as the process lives.
-
-    Uploads go after a day at the latest: a job has copies of its own.
-    """
-    while True:
-        if age_s is not None:
-            store.delete_older_than(age_s)
-        store.delete_uploads(uploads, min(age_s or UPLOADS_KEPT_S, UPLOADS_KEPT_S))
-        time.sleep(CLEAN_EVERY_S)
 
 
 def _check_port(host: str, port: int) -> None:
@@ -361,22 +376,6 @@ def _check_port(host: str, port: int) -> None:
             reason = (error.strerror or str(error)).lower()
             message = f"Cannot listen on {host}:{port} ({reason}); choose another --host or --port."
             raise UserError(message, "port") from None
-
-
-def _data_folder(asked: Path | None) -> Path:
-    from platformdirs import user_data_path
-
-    folder = (asked or user_data_path("echomimic-studio", appauthor=False)).expanduser().resolve()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        message = f"The data folder {folder} cannot be written ({reason}); choose another with --data."
-        raise UserError(message, "data") from error
-    return folder
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import re
 import secrets
 import shutil
 import threading
-import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,13 +25,20 @@ from engine.contract.errors import UserError
 from engine.contract.progress import Progress
 from engine.contract.records import GenerationRecord
 from engine.contract.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest
+from studio.clock import SteadyClock
+from studio.identity import turn_of
 from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job, JobRow, State, Stop, Transaction, UploadRow, open_database
+from studio.private_files import FOLDER_MODE, make_private, private_folder
+from studio.safe_copies import check_database
 
 PREVIEW_NAME = "preview.webp"
 POSTER_NAME = "poster.jpg"
 DRAFT_NAME = "draft.mp4"
 LATENTS_NAME = "latents.safetensors"
 RESUME_NAME = "resume"
+HALF_WRITTEN = re.compile(
+    rf"\..*\.partial|preview\.new|partial-{re.escape(DRAFT_NAME)}|{RESUME_NAME}/.*\.(partial|new)"
+)
 
 
 class JobStore:
@@ -41,8 +47,12 @@ class JobStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.files = self.folder / "jobs"
-        self.files.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        private_folder(self.files)
+        check_database(self.folder / "jobs.sqlite", "data")
         self._engine = open_database(self.folder / "jobs.sqlite")
+        make_private(self.folder / "jobs.sqlite")
+        self._clock = SteadyClock()
         self._submitting = threading.Lock()
 
     def submit(
@@ -87,7 +97,7 @@ class JobStore:
         kept["out"] = f"{_plain(_named(named_after, getattr(request, named_after)))}-{day}-{request.seed}.mp4"
         replaced = self.find(instead_of, owner) if instead_of else None
         with self._session() as session:
-            row = JobRow(id=job_id, owner=owner, state="queued", request=kept, created_s=time.time())
+            row = JobRow(id=job_id, owner=owner, state="queued", request=kept, created_s=self._clock.now_s())
             session.add(row)
             session.flush()
             row.position = replaced.position if replaced and replaced.state in PENDING else float(row.number)
@@ -118,8 +128,9 @@ class JobStore:
             return [Job.model_validate(row) for row in session.scalars(query)]
 
     def count(self, owner: str | None = None, states: Sequence[State] = ("queued", "running")) -> int:
-        """How many jobs are in `states`, of `owner` or of everybody."""
-        mine = () if owner is None else (JobRow.owner == owner,)
+        """How many jobs are in `states`, of everybody or of whoever shares `owner`'s turn in the queue."""
+        turn = None if owner is None else turn_of(owner)
+        mine = () if turn is None else ((JobRow.owner == turn) | JobRow.owner.startswith(f"{turn}.", autoescape=True),)
         with self._session() as session:
             return session.scalar(select(func.count()).select_from(JobRow).where(*mine, *_in(states))) or 0
 
@@ -174,7 +185,7 @@ class JobStore:
         """Ask a running job to stop, which it does at its next report; a waiting one stops at once."""
         mine = _mine(job_id, owner)
         if stop == "cancel":
-            if self._change(mine & JobRow.state.in_(PENDING), state="cancelled", finished_s=time.time()):
+            if self._change(mine & JobRow.state.in_(PENDING), state="cancelled", finished_s=self._clock.now_s()):
                 shutil.rmtree(self.folder_of(job_id) / RESUME_NAME, ignore_errors=True)
         elif stop == "pause":
             self._change(mine & (JobRow.state == "queued"), state="paused")
@@ -221,7 +232,7 @@ class JobStore:
 
     def delete_older_than(self, age_s: float) -> int:
         """Forget every job that ended, or was put aside, longer ago than that. Returns how many."""
-        old = (func.coalesce(JobRow.finished_s, JobRow.created_s) < time.time() - age_s) & ~JobRow.state.in_(
+        old = (func.coalesce(JobRow.finished_s, JobRow.created_s) < self._clock.before_s(age_s)) & ~JobRow.state.in_(
             ("queued", "running")
         )
         with self._session() as session:
@@ -236,7 +247,7 @@ class JobStore:
             if not order:
                 return None
             chosen = (JobRow.number == order[0]) & (JobRow.state == "queued")
-            job = self._change(chosen, state="running", started_s=time.time(), stop_request=None)
+            job = self._change(chosen, state="running", started_s=self._clock.now_s(), stop_request=None)
             if job is not None:
                 return job
 
@@ -275,25 +286,41 @@ class JobStore:
         self._end(job_id, "interrupted")
 
     def recover(self) -> int:
-        """Mark what a previous process left running as interrupted. Call once, before a worker starts."""
+        """Mark what a previous process left running as interrupted, and sweep what it had half written.
+
+        Call once, before a worker starts.
+        """
+        for folder in self.files.iterdir():
+            for path in folder.rglob("*"):
+                if HALF_WRITTEN.fullmatch(path.relative_to(folder).as_posix()):
+                    path.unlink(missing_ok=True)
         with self._session() as session:
             left = update(JobRow).where(JobRow.state == "running")
-            result = session.execute(left.values(state="interrupted", finished_s=time.time()).returning(JobRow.id))
+            result = session.execute(
+                left.values(state="interrupted", finished_s=self._clock.now_s()).returning(JobRow.id)
+            )
             return len(result.all())
 
     def note_upload(self, folder: str, visitor: str) -> None:
         """Remember that `visitor` uploaded the file in the upload folder's `folder`."""
         with self._session() as session:
-            session.merge(UploadRow(folder=folder, visitor=visitor, created_s=time.time()))
+            session.merge(UploadRow(folder=folder, visitor=visitor, created_s=self._clock.now_s()))
 
     def uploaders(self, folder: str) -> set[str]:
         """Who uploaded what is in `folder`; nobody for what the studio put there itself."""
         with self._session() as session:
             return set(session.scalars(select(UploadRow.visitor).where(UploadRow.folder == folder)))
 
+    def knows_visitor(self, visitor: str) -> bool:
+        """Whether anything that is kept belongs to `visitor`, under whatever login."""
+        jobs = select(JobRow.id).where(JobRow.owner.endswith(f":{visitor}", autoescape=True))
+        uploads = select(UploadRow.folder).where(UploadRow.visitor == visitor)
+        with self._session() as session:
+            return any(session.scalars(query.limit(1)).first() is not None for query in (jobs, uploads))
+
     def delete_uploads(self, uploads: Path, age_s: float) -> int:
         """Delete every upload folder in `uploads` in which nothing is younger than that. Returns how many."""
-        before_s, gone = time.time() - age_s, []
+        before_s, gone = self._clock.before_s(age_s), []
         for folder in uploads.iterdir() if uploads.is_dir() else ():
             newest_s = max((path.stat().st_mtime for path in (folder, *folder.rglob("*"))), default=0.0)
             if folder.is_dir() and newest_s < before_s:
@@ -309,7 +336,7 @@ class JobStore:
 
     def _end(self, job_id: str, state: State, **changes: Any) -> None:
         running = (JobRow.id == job_id) & (JobRow.state == "running")
-        self._change(running, state=state, finished_s=time.time(), **changes)
+        self._change(running, state=state, finished_s=self._clock.now_s(), **changes)
 
     def _one(self, condition: ColumnElement[bool]) -> Job | None:
         with self._session() as session:
@@ -333,11 +360,13 @@ def size_of(folder: Path) -> int:
 def _fair_order(session: Transaction) -> list[int]:
     """The numbers of the queued jobs in the order in which they would be begun if each took equally long."""
     begun = select(JobRow.owner, func.max(JobRow.started_s)).group_by(JobRow.owner)
-    last_begun = {owner: begun_s or 0.0 for owner, begun_s in session.execute(begun)}
+    last_begun: dict[str, float] = {}
+    for owner, begun_s in session.execute(begun):
+        last_begun[turn_of(owner)] = max(begun_s or 0.0, last_begun.get(turn_of(owner), 0.0))
     queued = select(JobRow.owner, JobRow.number).where(JobRow.state == "queued").order_by(JobRow.position)
     waiting: dict[str, list[int]] = {}
     for owner, number in session.execute(queued):
-        waiting.setdefault(owner, []).append(number)
+        waiting.setdefault(turn_of(owner), []).append(number)
     # Round after round, the owner who waits longest first; a dict keeps the order of positions among equals.
     owners = sorted(waiting, key=lambda owner: last_begun[owner])
     rounds = range(max(map(len, waiting.values()), default=0))

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import psutil
 
 from studio import program_end
+from studio.private_files import write_private
 
 DESCRIPTION_NAME, LOG_NAME, END_NAME = "training.json", "trainer.log", "end.json"
 RUN_NAME, LOSS_NAME = "run", "loss.jsonl"
@@ -39,7 +40,7 @@ def start(folder: Path, command: Sequence[str | Path], described: dict[str, Any]
             watched, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     known = {"pid": process.pid, "began_s": psutil.Process(process.pid).create_time()}
-    (folder / DESCRIPTION_NAME).write_text(json.dumps(described | known), encoding="utf-8")
+    write_private(folder / DESCRIPTION_NAME, json.dumps(described | known))
     threading.Thread(target=process.wait, name="trainer", daemon=True).start()
 
 

@@ -17,7 +17,7 @@ from engine.contract.errors import FaceNotFound, UserError
 from engine.contract.records import GenerationRecord
 from engine.contract.request import GenerationRequest, build_request
 from engine.contract.settings import LiveSettings
-from engine.contract.variants import TASK_INFO, Task, Variant, find_variant
+from engine.contract.variants import TASK_INFO, VARIANTS, Task, Variant, find_variant
 from studio.job_rows import Job
 from studio.jobs import JobStore
 from studio.ports import EnginePorts
@@ -77,6 +77,7 @@ class Studio:
         `presets` may name a `guidance_preset` and a `speed_preset`; `instead_of` a waiting job that this one replaces.
         The files are opened too, so that a bad one is said beside its field at once. Raises UserError.
         """
+        self.check_model(owner, values.get("model"))
         request = self.check(values, settings, presets=presets)
         return self.queue(owner, request, instead_of=instead_of)
 
@@ -115,10 +116,31 @@ class Studio:
             raise UserError(f"{variant.title} is not installed: its files belong in {variant.folder}.", "model")
         return request
 
+    def check_model(self, owner: str, model: Any) -> None:
+        """Raises UserError where `owner` may not choose `model`: the page, the API, MCP and batches all ask here.
+
+        Everybody has the models by name, the studio's own, and the speakers that they taught. Any other folder of this
+        machine is its lead's to name, and whether there is one is nobody else's business.
+        """
+        own = {speaker.model for speaker in self.speakers.of(owner) if speaker.model}
+        if model not in (None, "", self.model, *VARIANTS, *own):
+            raise UserError(f"Unknown model {str(model)[:80]!r}: choose {', '.join(VARIANTS)}.", "model")
+
     def queue(
-        self, owner: str, request: GenerationRequest, *, instead_of: str | None = None, once: str | None = None
+        self,
+        owner: str,
+        request: GenerationRequest,
+        *,
+        instead_of: str | None = None,
+        once: str | None = None,
+        any_model: bool = False,
     ) -> Job:
-        """Queue a checked request, at most once for each `once`. Raises UserError where the queue is full."""
+        """Queue a checked request, at most once for each `once`. Raises UserError where the queue is full.
+
+        `any_model` is for what a lead asks for, and for videos that were made already.
+        """
+        if not any_model:
+            self.check_model(owner, request.model)
         job = self.store.submit(
             owner, request, instead_of=instead_of, once=once, judge=lambda: self._judge(owner, instead_of)
         )
@@ -155,7 +177,7 @@ class Studio:
         except ValidationError as error:
             raise UserError("An older studio made this video; generate it once more.", "redo_span_s") from error
         changes = {"redo_latents": latents, "redo_span_s": (start_s, min(stop_s, length_s)), "seed": new_seed()}
-        return self.queue(owner, made.model_copy(update=changes), once=once)
+        return self.queue(owner, made.model_copy(update=changes), once=once, any_model=True)
 
     def stretch_of(self, owner: str, job_id: str, values: dict[str, Any]) -> dict[str, Any]:
         """The request fields by which `values` make the stretch anew that the job made.

@@ -4,9 +4,12 @@ Knows nothing about the page. A Space's disk is gone after a restart, so label e
 brought back from it (`studio.label_backup`), where a token is set.
 """
 
+import ipaddress
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from studio.identity import Network
 
 SPACE_VARIABLE = "SPACE_ID"
 """The environment variable that Spaces sets: owner/name."""
@@ -15,10 +18,16 @@ DATASET_VARIABLE = "ECHOMIMIC_LABELS_DATASET"
 PERSISTENT = Path("/data")
 """Where a Space has a disk that outlives a restart, if it was given one."""
 
+SPACES_NETWORK = ipaddress.ip_network("10.0.0.0/8")
+"""Where the proxy is by which alone a Space is reached."""
+
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Defaults for the flags of `app.py`, and where labels are copied to: a dataset's name and a token, or None."""
+    """Defaults for the flags of `app.py`, and where labels are copied to: a dataset's name and a token, or None.
+
+    `proxies` are the networks whose word about a caller's address counts.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7860
@@ -28,6 +37,8 @@ class Surroundings:
     data: Path | None = None
     labels_dataset: str | None = None
     token: str | None = None
+    proxies: tuple[Network, ...] = ()
+    is_space: bool = False
 
 
 def surroundings() -> Surroundings:
@@ -46,4 +57,6 @@ def surroundings() -> Surroundings:
         data=PERSISTENT / "studio" if os.access(PERSISTENT, os.W_OK) else None,
         labels_dataset=copied_to,
         token=token,
+        proxies=(SPACES_NETWORK,),
+        is_space=True,
     )

@@ -3,6 +3,7 @@
 Knows nothing about models or tensors; it is drawn before any of them is imported.
 """
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from engine.contract.variants import TASK_INFO, TASKS, Task
-from studio import views
+from studio import mcp_tools, views
 from studio.examples import Examples
+from studio.front_door import FrontDoor
+from studio.identity import Network
 from studio.review.desk import ReviewDesk
 from studio.review.routes import ReviewRoutes
 from studio.service import Studio
@@ -30,7 +33,6 @@ TITLE = "EchoMimic Studio"
 TAGLINE = "A portrait and a voice become a talking video."
 READINESS_EVERY_S = 1.5
 MAX_UPLOAD = "500mb"
-DAY_S = 24 * 60 * 60
 SCRIPTS = sorted((Path(__file__).parent / "page").glob("*.js"), key=lambda path: (path.stem != "picture", path.stem))
 """What runs in the browser; picture.js makes the name that the others share."""
 
@@ -38,8 +40,7 @@ SCRIPTS = sorted((Path(__file__).parent / "page").glob("*.js"), key=lambda path:
 def build_page(studio: Studio, examples: Examples, review: ReviewDesk) -> gr.Blocks:
     """The whole page, ready to launch."""
     gr.set_static_paths([str(path) for path in (*examples.portraits, *examples.voices)])
-    upload_age_s = min(DAY_S, int(studio.limits.keep_s or DAY_S))
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(upload_age_s, upload_age_s)) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         with gr.Row(elem_classes="em-top"):
             views.said(lambda: views.header(TITLE, tr(TAGLINE)))
             pill = views.drawn(elem_id="readiness")
@@ -80,10 +81,21 @@ def _task_caption(task: Task) -> str:
     return f"<p class='em-caption'>{tr(TASK_INFO[task].description)}</p>"
 
 
-def launch_options(studio: Studio, review: ReviewDesk) -> dict[str, Any]:
-    """What every launch of the page needs, wherever it runs; the host, port and logins are the caller's."""
+def launch_options(
+    studio: Studio,
+    review: ReviewDesk,
+    *,
+    names: Iterable[str] | None = None,
+    proxies: Sequence[Network] = (),
+) -> dict[str, Any]:
+    """What every launch of the page needs, wherever it runs; the host, port and logins are the caller's.
+
+    `names` are the host names that it answers to, None is any; `proxies` those whose word about addresses counts.
+    """
+    mcp_tools.install()
     routes = ReviewRoutes(review.store, review.clips, review.collector.waiting, tr).mount()
-    gate = Middleware(VisitorGate, store=studio.store, uploads=Path(get_upload_folder()))
+    door = Middleware(FrontDoor, names=names)
+    gate = Middleware(VisitorGate, store=studio.store, uploads=Path(get_upload_folder()), proxies=proxies)
     return {
         "theme": make_theme(),
         "css_paths": [CSS_PATH, REVIEW_CSS_PATH],
@@ -92,12 +104,13 @@ def launch_options(studio: Studio, review: ReviewDesk) -> dict[str, Any]:
         "i18n": I18N,
         # Lets a job's inputs be copied back into the form; the gate keeps the folder from being served.
         "allowed_paths": [str(studio.store.files)],
-        "app_kwargs": {"middleware": [gate], "routes": [routes]},
+        "app_kwargs": {"middleware": [door, gate], "routes": [routes]},
         "max_file_size": MAX_UPLOAD,
         "footer_links": ["api", "settings"],
         "run_history": False,
         "ssr_mode": False,
         "mcp_server": True,
+        "enable_monitoring": False,
     }
 
 

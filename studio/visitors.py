@@ -1,26 +1,28 @@
 """Who a visitor is, and that nobody gets another's files by their address: a cookie, and a gate before the web server.
 
-A browser's first answer brings a random cookie that scripts cannot read; jobs and uploads belong to it. The gate serves
-results under `/results/<job>/<name>`, to their owner alone, and refuses Gradio's own file route for everything in the
-data folder but uploads, which only their uploader gets back. Who keeps no cookies owns what their page's session asked
-for, under addresses that cannot be guessed.
+A browser's first answer brings a signed cookie that scripts cannot read; jobs and uploads belong to it. The gate says
+who each request comes from, serves results under `/results/<job>/<name>`, to their owner alone, refuses Gradio's own
+file route for everything in the data folder but uploads, which only their uploader gets back, and refuses an event that
+names another's upload. Who keeps no cookies owns what their page's session asked for, under addresses that cannot be
+guessed.
 """
 
-import hashlib
 import json
 import re
-import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import SimpleCookie
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import FileResponse, PlainTextResponse
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse
 
+from studio.front_door import JSON_BODY
+from studio.identity import ANONYMOUS, Identities, Network
 from studio.jobs import DRAFT_NAME, POSTER_NAME, JobStore
+from studio.json_bodies import walk
 from studio.words import LANGUAGE, preferred_language
 
 COOKIE = "echomimic-visitor"
@@ -28,7 +30,11 @@ COOKIE_AGE_S = 365 * 24 * 60 * 60
 RESULTS = "/results/"
 UPLOAD_ROUTE = "/upload"
 FILE_ROUTE = re.compile(r"/file[=/]")
-ANONYMOUS = "session-"
+MCP_ROUTE = "/gradio_api/mcp"
+CALLER_HEADER = b"x-echomimic-caller"
+"""Who called the MCP server, in its request to the API of this studio; signed, and taken from nobody else."""
+VISITOR, CALLER = "echomimic.visitor", "echomimic.caller"
+"""What the gate writes into a request: the visitor by a cookie that was given here, and the caller without one."""
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -37,15 +43,17 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 def owner_of(request: gr.Request) -> str:
     """Whose jobs a page's request is about. Two people who log in through the same browser do not share jobs."""
-    visitor = request.cookies.get(COOKIE) or f"{ANONYMOUS}{request.session_hash}"
+    visitor = _noted(request, VISITOR) or f"{ANONYMOUS}{request.session_hash}"
     return f"{request.username or ''}:{visitor}"
 
 
 def caller_of(request: gr.Request) -> str:
-    """Who calls the API: everybody from one address shares a turn in the queue; results have addresses of their own."""
-    forwarded = request.headers.get("x-forwarded-for", "").split(",")[0].strip()
-    address = forwarded or (request.client.host if request.client else "")
-    return f":api-{hashlib.sha256(address.encode()).hexdigest()[:24]}"
+    """Who calls the API: a browser by its cookie, anybody else for this call alone."""
+    return f"{request.username or ''}:{_noted(request, VISITOR) or _noted(request, CALLER)}"
+
+
+def _noted(request: gr.Request, name: str) -> str:
+    return request.request.scope.get(name, "") if request.request else ""
 
 
 def result_url(job_id: str, name: str) -> str:
@@ -56,8 +64,9 @@ def result_url(job_id: str, name: str) -> str:
 class VisitorGate:
     """ASGI middleware: gives cookies, remembers uploads, serves results and refuses what is another's."""
 
-    def __init__(self, app: App, store: JobStore, uploads: Path) -> None:
+    def __init__(self, app: App, store: JobStore, uploads: Path, proxies: Sequence[Network] = ()) -> None:
         self._app, self._store, self._uploads = app, store, uploads.resolve()
+        self._identities = Identities(store.folder, proxies)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One request."""
@@ -66,21 +75,37 @@ class VisitorGate:
             return
         headers = Headers(scope=scope)
         LANGUAGE.set(preferred_language(headers.get("accept-language", "")))
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        visitor = cookie.value if cookie else ""
+        cookie = _cookie(headers)
+        visitor = self._identities.visitor_of(cookie)
+        scope[VISITOR] = visitor
         path = scope["path"].removeprefix(scope.get("root_path", ""))
+        self._note_caller(scope, headers, path)
         if path.startswith(RESULTS):
             await (await run_in_threadpool(self._result, path, visitor))(scope, receive, send)
         elif (asked := FILE_ROUTE.search(path)) and not await run_in_threadpool(
             self._may_read, path[asked.end() :], visitor
         ):
             await PlainTextResponse("Not found", 404)(scope, receive, send)
+        elif (sent := scope.get(JSON_BODY)) and not await run_in_threadpool(self._may_send, sent, visitor):
+            await JSONResponse({"error": "That file is not yours; choose it again."}, 403)(scope, receive, send)
         elif path.endswith(UPLOAD_ROUTE) and scope["method"] == "POST" and visitor:
             await self._app(scope, receive, self._remember_upload(visitor, send))
         elif path == "/" and not visitor:
-            await self._app(scope, receive, _give_cookie(secure=_is_secure(scope, headers), send=send))
+            known = await run_in_threadpool(self._identities.cookie_for_earlier, cookie, self._store.knows_visitor)
+            given = known or self._identities.new_cookie()
+            await self._app(scope, receive, _give_cookie(given, secure=_is_secure(scope, headers), send=send))
         else:
             await self._app(scope, receive, send)
+
+    def _note_caller(self, scope: Message, headers: Headers, path: str) -> None:
+        """Write down who calls; the MCP server's own request says whom it asks for."""
+        said = self._identities.stamped(headers.get(CALLER_HEADER.decode(), ""))
+        peer = scope["client"][0] if scope.get("client") else ""
+        address = self._identities.address_of(peer, headers.get("x-forwarded-for", ""))
+        scope[CALLER] = said or self._identities.caller(address)
+        if path.startswith(MCP_ROUTE):
+            kept = [(name, value) for name, value in scope["headers"] if name.lower() != CALLER_HEADER]
+            scope["headers"] = [*kept, (CALLER_HEADER, self._identities.stamp(scope[CALLER]).encode())]
 
     def _result(self, path: str, visitor: str) -> FileResponse | PlainTextResponse:
         job_id, _, name = path.removeprefix(RESULTS).partition("/")
@@ -95,11 +120,23 @@ class VisitorGate:
         return FileResponse(file, headers={"Cache-Control": "private, max-age=3600"})
 
     def _may_read(self, path: str, visitor: str) -> bool:
-        file = Path(path).resolve()
+        try:
+            file = Path(path).resolve()
+        except (ValueError, OSError, RuntimeError):  # no name that a file could have
+            return False
         if file.is_relative_to(self._uploads):
-            uploaders = self._store.uploaders(file.relative_to(self._uploads).parts[0])
-            return not uploaders or visitor in uploaders
+            below = file.relative_to(self._uploads).parts
+            uploaders = self._store.uploaders(below[0]) if below else set()
+            return bool(below) and (not uploaders or visitor in uploaders)
         return not file.is_relative_to(self._store.folder)
+
+    def _may_send(self, sent: Any, visitor: str) -> bool:
+        """Whether every file that an event names may be read by who sends it."""
+        session = sent.get("session_hash") if isinstance(sent, dict) else None
+        files = [
+            value["path"] for value in walk(sent) if isinstance(value, dict) and isinstance(value.get("path"), str)
+        ]
+        return all(self._may_read(path, visitor or f"{ANONYMOUS}{session}") for path in files)
 
     def _remember_upload(self, visitor: str, send: Send) -> Send:
         """Hold Gradio's answer, a list of paths, back until it is written down whose they are."""
@@ -122,19 +159,28 @@ class VisitorGate:
             self._store.note_upload(Path(path).resolve().relative_to(self._uploads).parts[0], visitor)
 
 
+def _cookie(headers: Headers) -> str:
+    """The visitor's cookie as it was sent, or nothing."""
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
 def _is_secure(scope: Message, headers: Headers) -> bool:
     """Whether the browser came by https, be it to a proxy in front, as on Spaces."""
     return scope["scheme"] == "https" or headers.get("x-forwarded-proto", "").startswith("https")
 
 
-def _give_cookie(*, secure: bool, send: Send) -> Send:
+def _give_cookie(value: str, *, secure: bool, send: Send) -> Send:
     # A page inside another's frame, as on Spaces, keeps a cookie only if it is partitioned, which wants https.
     where = "SameSite=None; Secure; Partitioned" if secure else "SameSite=Lax"
 
     async def give(message: Message) -> None:
         if message["type"] == "http.response.start":
-            value = f"{COOKIE}={secrets.token_urlsafe(24)}; Path=/; Max-Age={COOKIE_AGE_S}; HttpOnly; {where}"
-            MutableHeaders(scope=message).append("set-cookie", value)
+            cookie = f"{COOKIE}={value}; Path=/; Max-Age={COOKIE_AGE_S}; HttpOnly; {where}"
+            MutableHeaders(scope=message).append("set-cookie", cookie)
         await send(message)
 
     return give

@@ -16,6 +16,8 @@ NAME_COOKIE = "echomimic-annotator"
 NOBODY = "local"
 LONGEST_NAME = 60
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""Headers of a proxy or a tunnel, behind which anybody may be."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def annotator_of(request: HTTPConnection) -> Annotator:
             raise UserError("Log in with Hugging Face to label.", "login")
         return Annotator(user, lead=user == space.split("/")[0])
     name = unquote(request.cookies.get(NAME_COOKIE, "")).strip()[:LONGEST_NAME] or NOBODY
-    return Annotator(name, lead=_is_private(app), chosen=True)
+    return Annotator(name, lead=is_private(request), chosen=True)
 
 
 def lead_of(request: HTTPConnection | None) -> Annotator:
@@ -73,7 +75,9 @@ def _hugging_face_user(request: HTTPConnection) -> str | None:
     return session.get("oauth_info", {}).get("userinfo", {}).get("preferred_username")
 
 
-def _is_private(app: object) -> bool:
-    """Whether the page listens to its own machine only and is not shared."""
-    blocks = getattr(app, "blocks", None)
+def is_private(request: HTTPConnection) -> bool:
+    """Whether the page listens to its own machine only, is not shared, and nobody passes on what others ask."""
+    blocks = getattr(request.app, "blocks", None)
+    if any(name in request.headers for name in FORWARDING):
+        return False
     return blocks is None or (getattr(blocks, "server_name", None) in LOOPBACK and not getattr(blocks, "share", False))

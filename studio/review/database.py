@@ -13,10 +13,11 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from engine.contract.errors import UserError
+from studio.safe_copies import check_database
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 WAIT_S = 30
@@ -37,6 +38,8 @@ class Database:
         if parsed.get_backend_name() not in ("sqlite", "postgresql"):
             raise UserError(f"Labels are kept in SQLite or PostgreSQL, not in {parsed.get_backend_name()}.", "labels")
         sqlite = parsed.get_backend_name() == "sqlite"
+        if sqlite and parsed.database:
+            check_database(Path(parsed.database), "labels")
         try:
             self._engine = create_engine(
                 parsed,
@@ -48,7 +51,7 @@ class Database:
                 event.listen(self._engine, "begin", _begin_sqlite)
             with self._engine.execution_options(**{WRITES: True}).begin() as connection:
                 migrate(connection)
-        except (OperationalError, NoSuchModuleError) as error:
+        except (DatabaseError, NoSuchModuleError) as error:
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
             shown = parsed.render_as_string(hide_password=True)
             raise UserError(f"The database {shown} cannot be opened ({reason}).", "labels") from error

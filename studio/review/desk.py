@@ -115,7 +115,7 @@ class ReviewDesk:
         random.shuffle(checked)
         batch = self._add(wanted, f"Candidates of {Path(model).name}")
         for request in checked:
-            self.collector.expect(batch.id, self.studio.queue(owner, request).id)
+            self.collector.expect(batch.id, self.studio.queue(owner, request, any_model=True).id)
         return batch
 
     def compare(self, wanted: NewBatch, owner: str, models: tuple[str, str], candidates: Candidates) -> Batch:
@@ -126,7 +126,7 @@ class ReviewDesk:
         batch = self._add(wanted, "Before and after", sides=models)
         for number, sides in enumerate(pairs):
             for side, request in zip("ab", sides, strict=True):
-                self.collector.expect(batch.id, self.studio.queue(owner, request).id, number, side)
+                self.collector.expect(batch.id, self.studio.queue(owner, request, any_model=True).id, number, side)
         return batch
 
     def _add(self, wanted: NewBatch, otherwise: str, sides: tuple[str, str] | None = None) -> Batch:

@@ -220,6 +220,7 @@ class Workspace:
             values = self.form.request_values(task, given)
             if given["stretch"]:
                 values |= self.studio.stretch_of(owner, given["stretch"], values)
+            self.studio.check_model(owner, values.get("model"))
             asked = self.studio.check(values, self.form.settings_values(given))
             seeds = [asked.seed, *(new_seed() for _ in range(int(count or 1) - 1))]
             job = self.studio.queue(owner, asked, instead_of=editing or None, once=once)
@@ -236,6 +237,8 @@ class Workspace:
         owner = owner_of(request)
         try:
             rows = read_batch([Path(file) for file in files or []], task)
+            for values, _ in rows:
+                self.studio.check_model(owner, values.get("model"))
             asked = [self.studio.check(*row) for row in rows]
             jobs = [self.studio.queue(owner, one) for one in asked]
         except UserError as wrong:

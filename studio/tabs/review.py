@@ -208,7 +208,11 @@ class ReviewTab:
         inputs = [self._export_batch, issue, name, token, public]
         push.click(_for_leads(push_labels, said, failed), inputs, [said, failed], **PAGE_ONLY)
 
-    def _batches(self) -> dict[str, Any]:
+    def _batches(self, request: gr.Request) -> dict[str, Any]:
+        try:
+            lead_of(request.request)
+        except UserError:
+            return gr.skip()
         held = [(batch.title, batch.id) for batch in self._desk.store.batches()]
         return gr.update(choices=[(label("Every batch"), ALL), *held])
 

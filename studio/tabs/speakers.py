@@ -1,6 +1,6 @@
 """Your own speaker: nano learns one person's motion from a video of them, and is then chosen like any other model.
 
-Draws what `studio.speakers` reads from a training's files. Only on one's own machine: a demo's visitors share its CPU.
+Draws what `studio.speakers` reads from a training's files. For who leads the studio: others' visitors share its CPU.
 """
 
 from html import escape
@@ -11,8 +11,9 @@ import gradio as gr
 from engine.contract.errors import UserError
 from engine.contract.variants import NANO, VARIANTS, find_variant
 from studio import views
+from studio.review.annotators import lead_of
 from studio.service import Studio
-from studio.speakers import Speaker
+from studio.speakers import MOST_STEPS, Speaker
 from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
 from studio.tabs.result import JOB_LIST
 from studio.visitors import owner_of
@@ -42,7 +43,13 @@ class SpeakerPanel:
             with gr.Row(elem_classes="em-line"):
                 name = gr.Textbox(label=label("Name"), max_lines=1, min_width=130, elem_id="speaker-name")
                 steps = gr.Number(
-                    STEPS, label=label("Steps"), precision=0, minimum=1, min_width=90, elem_id="speaker-steps"
+                    STEPS,
+                    label=label("Steps"),
+                    precision=0,
+                    minimum=1,
+                    maximum=MOST_STEPS,
+                    min_width=90,
+                    elem_id="speaker-steps",
                 )
                 learn = gr.Button(label("Learn"), size="sm", elem_id="speaker-learn")
             self._error = views.field_error("speaker")
@@ -68,6 +75,7 @@ class SpeakerPanel:
     def _learn(self, request: gr.Request, video: str | None, name: str, steps: float | None) -> Updates:
         owner, start = owner_of(request), self._studio.variant
         try:
+            lead_of(request.request)
             if not video:
                 raise UserError("Choose a video of somebody talking first.", "speaker")
             model = str(start.folder) if start.is_nano else NANO.name

@@ -84,8 +84,15 @@ class TrainTab:
         """Every component that `show` changes."""
         return [self._batch, self._stop, self._failed, self._card, self._compare, self._timer]
 
-    def show(self) -> Updates:
-        """The latest training, and the batches to train on."""
+    def show(self, request: gr.Request) -> Updates:
+        """The latest training, and the batches to train on; a lead's to know."""
+        try:
+            lead_of(request.request)
+        except UserError:
+            return gr.skip()
+        return self._shown()
+
+    def _shown(self) -> Updates:
         latest = next(iter(self._desk.trainings.all()), None)
         running = latest is not None and latest.state == "running"
         batches = [(batch.title, batch.id) for batch in self._desk.store.batches() if batch.kind == "label"]
@@ -112,7 +119,7 @@ class TrainTab:
             )
         except UserError as problem:
             return {self._failed: error(problem.message)}
-        return self.show() | {self._failed: no_error()}
+        return self._shown() | {self._failed: no_error()}
 
     def _ask_to_stop(self, request: gr.Request) -> Updates:
         try:
@@ -121,7 +128,7 @@ class TrainTab:
             return {self._failed: error(problem.message)}
         for training in self._desk.trainings.all()[:1]:
             self._desk.trainings.stop(training.name)
-        return self.show()
+        return self._shown()
 
     def _make_pairs(
         self, request: gr.Request, images: list[str] | None, voices: list[str] | None, prompts: str, seeds: float | None
