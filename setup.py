@@ -8,7 +8,15 @@ setup(
     package_dir={"echomimic.assets": "assets"},
     package_data={
         "": ["*.css", "*.js", "*.json", "*.svg", "*.yaml", "*.sh", "*.mako", "py.typed", "page/*", "configs/*"],
-        "echomimic.assets": ["*.yaml", "*.md", "examples/*", "nano/*.json", "nano/*.safetensors", "nano/*/*"],
+        "echomimic.assets": [
+            "*.yaml",
+            "*.md",
+            "examples/*",
+            "nano/*.json",
+            "nano/*.safetensors",
+            "nano/*/*",
+            "speech/*/*",
+        ],
     },
     exclude_package_data={"echomimic.assets": ["nano/loss.jsonl", "nano/audio_encoder.jsonl"]},
 )

@@ -25,7 +25,7 @@ PARTS = (
 )
 DEVELOPMENT = "# To develop."
 """The line of requirements.txt behind which a Space needs nothing."""
-LARGE = ("*.safetensors", "*.jpg", "*.png", "*.wav")
+LARGE = ("*.safetensors", "*.jpg", "*.png", "*.wav", "*.opus", "*.npy")
 EXAMPLE = ("assets/examples/02_navy-portrait.jpg", "assets/examples/01_welcome.wav")
 SPACE = "someone/echomimic-studio"
 LOGIN_BUTTON = "review-login"

@@ -21,6 +21,7 @@ from engine.contract.variants import TASK_INFO, VARIANTS, Task, Variant, find_va
 from studio.job_rows import Job
 from studio.jobs import JobStore
 from studio.ports import EnginePorts
+from studio.review.training import Trainings
 from studio.speakers import SPEAKER_TRAINER, Speakers
 from studio.worker import Worker
 
@@ -62,6 +63,11 @@ class Studio:
     def speakers(self) -> Speakers:
         """Everybody's personal speakers."""
         return Speakers(self.store.folder / "speakers", self.speaker_trainer)
+
+    @cached_property
+    def trainings(self) -> Trainings:
+        """The trainings on labels."""
+        return Trainings(self.store.folder / "review" / "runs")
 
     def submit(
         self,

@@ -53,8 +53,9 @@ def build_page(studio: Studio, examples: Examples, review: ReviewDesk) -> gr.Blo
             with gr.Tab(label("Library"), id="library") as library_tab:
                 library = LibraryTab(studio)
             with gr.Tab(label("Review"), id="review") as review_tab:
-                ReviewTab(review, examples)
+                labels = ReviewTab(review, examples)
         workspace = Workspace(studio, examples, tabs)
+        labels.offer_trained(workspace.task, workspace.form)
         for task, tab in task_tabs.items():
             tab.select(
                 partial(_choose, workspace, task),

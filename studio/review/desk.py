@@ -17,7 +17,6 @@ from studio.review.clips import ClipFolder, Collector, Imported
 from studio.review.database import Database
 from studio.review.issues import read_issues
 from studio.review.store import Batch, ReviewStore
-from studio.review.training import Trainings
 from studio.service import SEED_LIMIT, Studio
 
 MOST_CANDIDATES = 500
@@ -77,7 +76,7 @@ class ReviewDesk:
         self.store = ReviewStore(Database(url or f"sqlite:///{folder / 'review.sqlite'}"), read_issues())
         self.clips = ClipFolder(folder / "clips", self.store)
         self.collector = Collector(self.clips, self.store, studio.store)
-        self.trainings = Trainings(folder / "runs")
+        self.trainings = studio.trainings
 
     def start(self) -> None:
         """Begin to collect."""

@@ -10,7 +10,6 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -26,11 +25,21 @@ PAIR_COLUMNS = (
     *("checkpoint_a", "checkpoint_b", "prompt", "seed", "created_utc"),
 )
 
+Labelled = tuple[AnswerRow, BatchRow, ClipRow]
+
 
 def negatives(
     store: ReviewStore, clips: ClipFolder, batch_id: int | None = None, issue: str | None = None
 ) -> Iterator[NegativeRecord]:
     """Every answer as the trainer reads it, of one batch or of all; with `issue`, only what is marked with it."""
+    for rows, marks in labelled(store, batch_id, issue):
+        yield negative_of(store, clips, rows, marks)
+
+
+def labelled(
+    store: ReviewStore, batch_id: int | None = None, issue: str | None = None
+) -> Iterator[tuple[Labelled, dict[str, Any]]]:
+    """Every answer about a clip, with those of its marks whose issue the list still has; see `negatives`."""
     for answer, _, batch, clip in _answers(store, batch_id, "label"):
         if issue is not None and issue not in answer.marks:
             continue
@@ -38,12 +47,11 @@ def negatives(
         marks = {name: mark for name, mark in answer.marks.items() if name in store.issues}
         if answer.verdict == "bad" and not marks:
             continue
-        yield _negative(store, clips, (answer, batch, clip), marks)
+        yield (answer, batch, clip), marks
 
 
-def _negative(
-    store: ReviewStore, clips: ClipFolder, rows: tuple[AnswerRow, BatchRow, ClipRow], marks: dict[str, Any]
-) -> NegativeRecord:
+def negative_of(store: ReviewStore, clips: ClipFolder, rows: Labelled, marks: dict[str, Any]) -> NegativeRecord:
+    """One answer about a clip as the trainer reads it."""
     answer, batch, clip = rows
     record = GenerationRecord.model_validate(clip.record)
 
@@ -70,15 +78,6 @@ def _negative(
         annotator=answer.annotator,
         created_utc=datetime.fromtimestamp(answer.answered_s, UTC),
     )
-
-
-def write_negatives(
-    path: Path, store: ReviewStore, clips: ClipFolder, batch_id: int | None = None, issue: str | None = None
-) -> int:
-    """One line of JSON per answer. Returns how many."""
-    lines = [record.model_dump_json() for record in negatives(store, clips, batch_id, issue)]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return len(lines)
 
 
 def preferences_csv(store: ReviewStore, batch_id: int | None = None) -> str:

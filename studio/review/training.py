@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import UserError
+from engine.contract.unlearning import DEFAULT_PRESET
 from engine.contract.variants import TRAINED_NAME
 from studio import programs
 from studio.programs import RUN_NAME, State
 
 LABELS_NAME, BLOCK_NAME = "labels.jsonl", "block.json"
+USED_NAME = "used"
+"""Marks a run whose model is offered to everybody."""
 TRAINER = (*programs.TRAINER, "ndpo")
 
 
@@ -48,18 +51,30 @@ class Trainings:
     """The runs in `folder`, one at a time. `command` is the trainer, before its arguments."""
 
     def __init__(self, folder: Path, command: Sequence[str] = TRAINER) -> None:
-        self._folder = folder
+        self.folder = folder
         self._command = tuple(command)
         self._lock = threading.Lock()
 
     def prepare(self) -> Path:
         """A new run's folder, for its labels."""
-        return programs.new_folder(self._folder)
+        return programs.new_folder(self.folder)
 
     def start(
-        self, folder: Path, model: Path, issue: str | None, *, labels: int, steps: int, budget: float
+        self,
+        folder: Path,
+        model: Path,
+        issue: str | None,
+        *,
+        labels: int,
+        steps: int,
+        budget: float,
+        preset: str = DEFAULT_PRESET,
+        speech: Path | None = None,
     ) -> Training:
-        """Start the trainer on `folder`'s labels. Raises UserError while another one runs."""
+        """Start the trainer on `folder`'s labels, by `preset` but for `steps` and `budget`, beside the `speech`.
+
+        Raises UserError while another one runs.
+        """
         with self._lock:
             running = next((run for run in self.all() if run.state == "running"), None)
             if running is not None:
@@ -72,8 +87,10 @@ class Trainings:
                 "--run",
                 folder / RUN_NAME,
             ]
-            arguments += ["--steps", str(steps), "--budget", str(budget), *(["--issue", issue] if issue else [])]
+            arguments += ["--preset", preset, "--steps", str(steps), "--budget", str(budget)]
+            arguments += [*(["--corpus", speech] if speech else []), *(["--issue", issue] if issue else [])]
             described = {"model": str(model), "issue": issue, "labels": labels, "steps": steps, "budget": budget}
+            described |= {"preset": preset}
             programs.start(folder, [*self._command, *arguments], described)
         return self.read(folder)
 
@@ -83,9 +100,23 @@ class Trainings:
         if run is not None:
             programs.stop(run.folder)
 
+    def use(self, name: str) -> Path:
+        """Offer the run's model to everybody from now on; returns its folder. Raises UserError where it has none."""
+        run = self.find(name)
+        if run is None or run.model_folder is None:
+            raise UserError("There is no trained model yet.", "train")
+        (run.folder / USED_NAME).touch()
+        return run.model_folder
+
+    def used(self) -> dict[str, Path]:
+        """The offered models' folders by the names of their runs, newest first."""
+        offered = (folder for folder in programs.runs_in(self.folder) if (folder / USED_NAME).is_file())
+        models = {folder.name: folder / RUN_NAME / TRAINED_NAME for folder in offered}
+        return {name: folder for name, folder in models.items() if folder.is_dir()}
+
     def all(self) -> list[Training]:
         """Every run, newest first."""
-        return [self.read(folder) for folder in programs.runs_in(self._folder)]
+        return [self.read(folder) for folder in programs.runs_in(self.folder)]
 
     def find(self, name: str) -> Training | None:
         """The run of that name, or None."""

@@ -13,6 +13,7 @@ import gradio as gr
 from gradio.components.api_component import Api
 
 from engine.contract.errors import UserError
+from engine.contract.variants import Task
 from studio import views
 from studio.examples import Examples
 from studio.review.annotators import Annotator, lead_of
@@ -21,6 +22,8 @@ from studio.review.desk import Candidates, NewBatch, ReviewDesk
 from studio.review.first_batch import clip_count, label_examples
 from studio.review.routes import PREFIX
 from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
+from studio.tabs.form import RequestForm
+from studio.tabs.speakers import models_of
 from studio.tabs.train import TrainTab, read_candidates
 from studio.visitors import owner_of
 from studio.words import label, tr
@@ -71,6 +74,29 @@ class ReviewTab:
         _add_candidates_endpoint(desk)
         export.select(self._batches, None, self._export_batch, **QUIET)
         train.select(self._train.show, None, self._train.outputs, **QUIET)
+        train.select(**self._train.looked, **QUIET)
+
+    def offer_trained(self, task: gr.Textbox, form: RequestForm) -> None:
+        """Connect "Use this model": the generation form, new candidates and the next training all take it."""
+
+        def use(request: gr.Request, now: Task) -> Updates:
+            try:
+                folder = self._train.use_latest(request)
+            except UserError as problem:
+                return {self._train.failed: error(problem.message)}
+            models = models_of(self._desk.studio, owner_of(request))
+            return form.show_model(now, folder) | {
+                form.model: gr.Dropdown(choices=models, value=folder),
+                self._maker: folder,
+                self._train.model: folder,
+                self._train.failed: gr.update(
+                    value=views.notice(tr("Generate, Add clips and the next training use it now.")), visible=True
+                ),
+            }
+
+        changed = [*form.outputs, self._maker, self._train.model, self._train.failed]
+        event = self._train.use.click(use, task, list(dict.fromkeys(changed)), **PAGE_ONLY)
+        event.then(**self._train.looked, **QUIET)
 
     def _draw_labelling(self) -> None:
         said, failed = views.drawn(visible=False, elem_id="first-said"), views.field_error("first")
@@ -112,7 +138,7 @@ class ReviewTab:
                 take_jobs = gr.Button(label("Import these videos"), elem_id="import-jobs")
             views.said(lambda: f"<h3 class='em-section'>{tr('Made now: candidates of a model')}</h3>")
             with gr.Row(elem_classes="em-settings"):
-                model = gr.Textbox(
+                model = self._maker = gr.Textbox(
                     self._desk.studio.model, label=label("Model or its folder"), elem_id="candidates-model"
                 )
                 other = gr.Textbox(label=label("A second model, to compare in pairs"), elem_id="candidates-other")

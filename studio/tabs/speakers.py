@@ -94,11 +94,13 @@ class SpeakerPanel:
 
 
 def models_of(studio: Studio, owner: str | None) -> list[tuple[str, str]]:
-    """Titles and names of what `owner` may choose: every model, and their own speakers."""
+    """Titles and names of what `owner` may choose: every model, those trained here on labels, their own speakers."""
     found = {name: find_variant(name) for name in dict.fromkeys([studio.model, *VARIANTS])}
     titles = {
         name: one.title if one.is_installed else f"{one.title} · {tr('not installed')}" for name, one in found.items()
     }
+    trained = studio.trainings.used().items()
+    titles |= {str(folder): tr("Nano after the training {name}", name=name) for name, folder in trained}
     learned = studio.speakers.of(owner) if owner is not None else []
     titles |= {speaker.model: tr("Nano as {name}", name=speaker.name) for speaker in learned if speaker.model}
     return [(title, name) for name, title in titles.items()]

@@ -11,12 +11,13 @@ from typing import Any
 import gradio as gr
 
 from engine.contract.errors import UserError
+from engine.contract.unlearning import DEFAULT_PRESET, PRESETS
 from engine.contract.variants import find_variant
 from studio import views
 from studio.review.annotators import lead_of
 from studio.review.desk import Candidates, NewBatch, ReviewDesk
-from studio.review.export import write_negatives
 from studio.review.training import LABELS_NAME, Training
+from studio.review.training_needs import Needs, look
 from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
 from studio.visitors import owner_of
 from studio.words import label, tr
@@ -28,6 +29,10 @@ HELD_OUT_SLACK = 0.03
 """The trainer's own guards, drawn as lines."""
 WIDTH, HEIGHT = 320, 110
 STATE_WORDS = {"running": "Training", "done": "Finished", "failed": "Ended before its time", "stopped": "Stopped"}
+PRESET_WORDS = {
+    "gentle": "Gently: moves little, keeps most",
+    "forgetting": "Thoroughly: took wide mouths from 45 to 12 %",
+}
 CHANGED = "() => window.dispatchEvent(new Event('em-review-changed'))"
 
 
@@ -48,13 +53,26 @@ class TrainTab:
                     label=label("Issue"),
                     elem_id="train-issue",
                 )
-                model = gr.Textbox(desk.studio.model, label=label("Model that made the clips"), elem_id="train-model")
-                steps = gr.Number(300, label=label("Steps"), precision=0, minimum=1, elem_id="train-steps")
-                budget = gr.Slider(0.05, 1.0, 0.1, step=0.05, label=label("Forget budget"), elem_id="train-budget")
+                self.model = gr.Textbox(
+                    desk.studio.model, label=label("Model that made the clips"), elem_id="train-model"
+                )
+                preset = gr.Radio(
+                    [(label(PRESET_WORDS[name]), name) for name in PRESETS],
+                    value=DEFAULT_PRESET,
+                    label=label("How it unlearns"),
+                    elem_id="train-preset",
+                )
+                usual = PRESETS[DEFAULT_PRESET]
+                steps = gr.Number(usual.steps, label=label("Steps"), precision=0, minimum=1, elem_id="train-steps")
+                budget = gr.Slider(
+                    0.05, 1.0, usual.forget_budget, step=0.05, label=label("Forget budget"), elem_id="train-budget"
+                )
+            self._plan = views.drawn(elem_id="train-plan")
             with gr.Row(elem_classes="em-line"):
                 train = gr.Button(label("Train on these labels"), variant="primary", elem_id="train")
                 self._stop = gr.Button(label("Stop the training"), visible=False, elem_id="train-stop")
-            self._failed = views.field_error("train")
+                self.use = gr.Button(label("Use this model"), visible=False, elem_id="train-use")
+            self.failed = views.field_error("train")
             self._card = views.drawn(elem_id="training")
         with gr.Column(elem_classes="em-card", visible=False) as self._compare:
             views.said(
@@ -70,8 +88,12 @@ class TrainTab:
             self._compare_failed = views.field_error("compare")
         timer = gr.Timer(POLL_EVERY_S, active=False)
         self._timer = timer
-        inputs = [self._batch, issue, model, steps, budget]
-        train.click(self._start, inputs, self.outputs, **PAGE_ONLY)
+        chosen = [self._batch, issue, self.model]
+        train.click(self._start, [*chosen, preset, steps, budget], [*self.outputs, self._plan], **PAGE_ONLY)
+        preset.input(_numbers_of, preset, [steps, budget], **QUIET)
+        looked = {"fn": self._look, "inputs": chosen, "outputs": self._plan}
+        gr.on([self._batch.input, issue.input, self.model.submit, self.model.blur], **looked, **QUIET)
+        self.looked = looked
         self._stop.click(self._ask_to_stop, None, self.outputs, **PAGE_ONLY)
         timer.tick(self.show, None, self.outputs, **QUIET)
         made = compare.click(
@@ -82,7 +104,7 @@ class TrainTab:
     @property
     def outputs(self) -> list[gr.blocks.Block]:
         """Every component that `show` changes."""
-        return [self._batch, self._stop, self._failed, self._card, self._compare, self._timer]
+        return [self._batch, self._stop, self.use, self.failed, self._card, self._compare, self._timer]
 
     def show(self, request: gr.Request) -> Updates:
         """The latest training, and the batches to train on; a lead's to know."""
@@ -95,37 +117,64 @@ class TrainTab:
     def _shown(self) -> Updates:
         latest = next(iter(self._desk.trainings.all()), None)
         running = latest is not None and latest.state == "running"
+        made = latest is not None and not running and latest.model_folder is not None
         batches = [(batch.title, batch.id) for batch in self._desk.store.batches() if batch.kind == "label"]
         return {
             self._batch: gr.update(choices=[(label("Every batch"), ALL), *batches]),
             self._card: training_card(latest) if latest else "",
             self._stop: gr.update(visible=running),
-            self._compare: gr.update(visible=latest is not None and not running and latest.model_folder is not None),
+            self.use: gr.update(visible=made),
+            self._compare: gr.update(visible=made),
             self._timer: gr.Timer(active=running),
         }
 
     def _start(self, request: gr.Request, *values: Any) -> Updates:
-        batch, issue, model, steps, budget = values
+        batch, issue, model, preset, steps, budget = values
         try:
             lead_of(request.request)
-            folder = find_variant(model.strip()).folder
+            needs = self._needs(batch, issue, model)
+            if needs.missing:
+                raise UserError(" ".join(needs.missing), "train")
             run = self._desk.trainings.prepare()
-            labels = run / LABELS_NAME
-            count = write_negatives(labels, self._desk.store, self._desk.clips, batch or None, issue or None)
-            if not count:
-                raise UserError("There are no labels to train on; label some clips first.", "train")
+            (run / LABELS_NAME).write_text("".join(f"{line}\n" for line in needs.usable.lines), encoding="utf-8")
             self._desk.trainings.start(
-                run, folder, issue or None, labels=count, steps=int(steps or 1), budget=float(budget)
+                run,
+                find_variant(model.strip()).folder,
+                issue or None,
+                labels=needs.usable.bad,
+                steps=int(steps or 1),
+                budget=float(budget),
+                preset=preset,
+                speech=needs.speech,
             )
         except UserError as problem:
-            return {self._failed: error(problem.message)}
-        return self._shown() | {self._failed: no_error()}
+            return {self.failed: error(problem.message)}
+        return self._shown() | {self.failed: no_error(), self._plan: _plan(needs)}
+
+    def _needs(self, batch: int, issue: str, model: str) -> Needs:
+        desk = self._desk
+        runs = desk.trainings.folder
+        return look(desk.store, desk.clips, model, runs, batch_id=batch or None, issue=issue or None)
+
+    def _look(self, request: gr.Request, batch: int, issue: str, model: str) -> str:
+        """What a training on this would need, before anybody asks for it."""
+        try:
+            lead_of(request.request)
+            return _plan(self._needs(batch, issue, model))
+        except UserError as problem:
+            return f"<ul class='em-plan'><li class='em-bad'>{escape(problem.message)}</li></ul>"
+
+    def use_latest(self, request: gr.Request) -> str:
+        """Offer the latest training's model to everybody; returns its folder. Raises UserError."""
+        lead_of(request.request)
+        latest = next(iter(self._desk.trainings.all()), None)
+        return str(self._desk.trainings.use(latest.name if latest else ""))
 
     def _ask_to_stop(self, request: gr.Request) -> Updates:
         try:
             lead_of(request.request)
         except UserError as problem:
-            return {self._failed: error(problem.message)}
+            return {self.failed: error(problem.message)}
         for training in self._desk.trainings.all()[:1]:
             self._desk.trainings.stop(training.name)
         return self._shown()
@@ -149,6 +198,17 @@ class TrainTab:
         count = self._desk.collector.waiting(batch.id) // 2
         words = tr("{count} pairs are being made; they wait in Label under {title}.", count=count, title=batch.title)
         return {self._said: gr.update(value=views.notice(words), visible=True), self._compare_failed: no_error()}
+
+
+def _numbers_of(preset: str) -> tuple[int, float]:
+    return PRESETS[preset].steps, PRESETS[preset].forget_budget
+
+
+def _plan(needs: Needs) -> str:
+    """What a training would learn from, and what it lacks."""
+    lines = [f"<li>{escape(line)}</li>" for line in needs.there]
+    lines += [f"<li class='em-bad'>{escape(line)}</li>" for line in needs.missing]
+    return f"<ul class='em-plan'>{''.join(lines)}</ul>"
 
 
 def read_candidates(
@@ -192,6 +252,11 @@ def training_card(training: Training) -> str:
     return f"{head}{stopped}<div class='em-charts'>{''.join(charts)}</div>{log}"
 
 
+def _seen(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A line through one point alone has no length, and is not drawn: a dot is a line to itself."""
+    return points * 2 if len(points) == 1 else points
+
+
 def _points(rows: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
     return [(row["step"], row[name]) for row in rows if isinstance(row.get(name), int | float)]
 
@@ -211,7 +276,8 @@ def _chart(title: str, lines: Sequence[tuple[str, list[tuple[float, float]]]], l
         return round(HEIGHT * (high - value) / (high - low), 1)
 
     drawn = "".join(
-        f"<polyline points='{' '.join(f'{WIDTH * step / last:.1f},{y(value)}' for step, value in points)}'/>"
+        f"<polyline points='{' '.join(f'{WIDTH * step / last:.1f},{y(value)}' for step, value in _seen(points))}'"
+        f"{' class=em-dot' if len(points) == 1 else ''}/>"
         for _, points in lines
     )
     guard = ""

@@ -92,6 +92,14 @@ def test_every_bad_label_file_is_one_clear_line(record, nano_folder, write_label
     assert "Line 2" in said(broken)
 
 
+def test_a_clip_without_latents_is_left_out_and_said(record, model, nano_folder, write_labels):
+    bare = changed(record, latents=None, clip_id="b" * 64)
+    labels = write_labels(bare, record)
+    negatives, (note,) = nano_negatives(read_labels(labels), model, nano_folder, labels)
+    alone, _ = nano_negatives([record], model, nano_folder, labels)
+    assert len(negatives) == len(alone) and note.startswith("b" * 12) and "left out" in note
+
+
 OTHERWISE = {
     "phase": "detail",
     "frames": (4, 20),

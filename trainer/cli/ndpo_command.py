@@ -7,11 +7,12 @@ from pathlib import Path
 
 from engine.contract.errors import UserError
 from engine.contract.records import NegativeRecord
+from engine.contract.unlearning import DEFAULT_PRESET, PRESETS, find_speech
 from engine.contract.variants import find_variant
 from engine.nano.model import NanoModel
 from trainer.cli.arguments import forget_budget, positive_float, positive_int, seed
 from trainer.loop.processes import REPORTS
-from trainer.loop.recipes import RECIPES, NDPORecipe, released_soup
+from trainer.loop.recipes import RECIPES, NDPORecipe, preset, released_soup
 from trainer.objectives.ndpo import REFERENCES, Block, train
 from trainer.objectives.ndpo_loss import LOSSES
 from trainer.subjects.labels import nano_negatives, read_labels
@@ -20,23 +21,24 @@ from trainer.subjects.labels import nano_negatives, read_labels
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `ndpo`."""
     default = NDPORecipe()
+    presets = ", ".join(f"{name} ({one.steps} steps, budget {one.forget_budget:g})" for name, one in PRESETS.items())
     parser.add_argument("--model", default="nano", help="that made the clips: nano, preview, flash or a folder")
     parser.add_argument("--labels", type=Path, required=True, help="a JSONL file from the review tab")
     parser.add_argument("--issue", default=None, help="learn from this issue alone; default: from all")
     parser.add_argument("--run", dest="folder", type=Path, required=True, help="resumed if it exists")
-    parser.add_argument("--corpus", type=Path, default=Path("data/speech"), help="default: data/speech")
+    speech = "speech to learn beside the labels; default: data/speech, else the minutes that come with the program"
+    parser.add_argument("--corpus", type=Path, default=None, help=speech)
     parser.add_argument("--features", type=Path, default=None, help="the corpus's features, if another run made them")
     parser.add_argument("--recipe", choices=sorted(RECIPES), default="nano-soup", help="of the real batches")
-    parser.add_argument("--steps", type=positive_int, default=default.steps, help=f"default: {default.steps}")
-    parser.add_argument("--negatives", type=positive_int, default=None, help="in each step; nano: 16, others: --batch")
-    budget = f"how far to forget, 0.05 to 1; default: {default.forget_budget}"
-    parser.add_argument("--budget", type=forget_budget, default=default.forget_budget, help=budget)
-    parser.add_argument(
-        "--rate-share",
-        type=positive_float,
-        default=default.learning_rate_share,
-        help=f"of the SFT recipe's learning rate; default: {default.learning_rate_share}",
+    preset_help = (
+        f"{presets}; the numbers below are its, unless given; default: {DEFAULT_PRESET}, others than nano: gentle"
     )
+    parser.add_argument("--preset", choices=sorted(PRESETS), default=None, help=preset_help)
+    parser.add_argument("--steps", type=positive_int, default=None, help="default: the preset's")
+    parser.add_argument("--negatives", type=positive_int, default=None, help="in each step; nano: 16, others: --batch")
+    parser.add_argument("--budget", type=forget_budget, default=None, help="how far to forget, 0.05 to 1")
+    parser.add_argument("--rate-share", type=positive_float, default=None, help="of the SFT recipe's learning rate")
+    parser.add_argument("--sft-weight", type=positive_float, default=None, help="what real clips count beside it")
     parser.add_argument("--loss", choices=sorted(LOSSES), default=default.loss, help=f"default: {default.loss}")
     parser.add_argument("--reference", choices=REFERENCES, default=default.reference, help="the frozen model's errors")
     parser.add_argument("--lora", type=positive_int, default=None, metavar="RANK", help="default: all weights")
@@ -53,20 +55,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the block, and print where the model is."""
     variant = find_variant(args.model)
-    negatives = args.negatives or (NDPORecipe().negatives if variant.is_nano else args.batch)
-    recipe = replace(
-        NDPORecipe(),
-        steps=args.steps,
-        forget_budget=args.budget,
-        learning_rate_share=args.rate_share,
+    recipe = recipe_of(args, is_nano=variant.is_nano)
+    records = read_labels(args.labels, args.issue)
+    return report(_nano(args, recipe, records) if variant.is_nano else _released(args, recipe, records))
+
+
+def recipe_of(args: argparse.Namespace, *, is_nano: bool) -> NDPORecipe:
+    """The preset with the numbers that were given in place of its own."""
+    given = {
+        "steps": args.steps,
+        "forget_budget": args.budget,
+        "learning_rate_share": args.rate_share,
+        "sft_weight": args.sft_weight,
+    }
+    return replace(
+        preset(args.preset or (DEFAULT_PRESET if is_nano else "gentle")),
         loss=args.loss,
-        negatives=negatives,
+        negatives=args.negatives or (NDPORecipe().negatives if is_nano else args.batch),
         seed=args.seed,
         reference=args.reference,
         lora_rank=args.lora or 0,
+        **{name: value for name, value in given.items() if value is not None},
     )
-    records = read_labels(args.labels, args.issue)
-    return report(_nano(args, recipe, records) if variant.is_nano else _released(args, recipe, records))
 
 
 def _nano(args: argparse.Namespace, recipe: NDPORecipe, records: list[NegativeRecord]) -> Block:
@@ -80,7 +90,7 @@ def _nano(args: argparse.Namespace, recipe: NDPORecipe, records: list[NegativeRe
         RECIPES[args.recipe](),
         model,
         negatives,
-        corpus_folder=args.corpus,
+        corpus_folder=find_speech(args.corpus),
         run=args.folder,
         features=args.features,
         report=args.report,

@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from engine.contract.unlearning import PRESETS
 from trainer.data.tasks import IMAGE_TO_VIDEO, LIP_SHARES, RELEASED_HARD, SCHEDULES, mixture
 
 SEEN = 1_000_000
@@ -156,17 +157,17 @@ class NDPORecipe:
     `held_out_slack`.
     """
 
-    steps: int = 200
-    forget_budget: float = 0.1
+    steps: int = PRESETS["gentle"].steps
+    forget_budget: float = PRESETS["gentle"].forget_budget
     loss: str = "npo"
     negatives: int = 16
-    learning_rate_share: float = 0.1
+    learning_rate_share: float = PRESETS["gentle"].learning_rate_share
     warmup_steps: int = 10
-    sft_weight: float = 1.0
+    sft_weight: float = PRESETS["gentle"].sft_weight
     ndpo_weight: float = 1.0
     old_share: float = 0.05
     held_out_slack: float = 0.03
-    check_every: int = 25
+    check_every: int = PRESETS["gentle"].check_every
     seed: int = 0
     reference: str = "copy"
     lora_rank: int = 0
@@ -176,6 +177,11 @@ class NDPORecipe:
         return asdict(self)
 
 
+def preset(name: str) -> NDPORecipe:
+    """The recipe of a named preset (`engine.contract.unlearning`)."""
+    return NDPORecipe(**asdict(PRESETS[name]))
+
+
 def forgetting() -> NDPORecipe:
     """What takes wide mouths off nano (`goals.trainer.forgetting`), SFT weighing less beside it."""
-    return NDPORecipe(steps=100, forget_budget=0.2, learning_rate_share=0.05, sft_weight=0.5, check_every=20)
+    return preset("forgetting")

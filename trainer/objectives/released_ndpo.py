@@ -27,7 +27,7 @@ from trainer.loop.recipes import SEEN, NDPORecipe, SFTRecipe, Stage
 from trainer.loop.training import Training
 from trainer.objectives.ndpo import Block, Drawn, check, ended_block, run_block
 from trainer.objectives.released_sft import released_trainee
-from trainer.subjects.labels import check_files, check_model
+from trainer.subjects.labels import check_files, check_model, with_latents
 from trainer.subjects.released import ReleasedBatches, ReleasedVelocity, possible, read_transformer
 from trainer.subjects.released_negatives import ReleasedPool, released_negatives
 from trainer.subjects.released_validation import released_held_out
@@ -69,7 +69,11 @@ def train_released_block(
         raise UserError(f"The model {name} is not installed in {folder}: see python -m engine models.", "model")
     start_sha256 = file_sha256(folder / TRANSFORMER_WEIGHTS)
     check_model(asked.records, name, start_sha256, folder, any_checkpoint=asked.any_checkpoint)
-    check_files(asked.records, asked.labels)
+    records, notes = with_latents(asked.records, asked.labels)
+    asked = replace(asked, records=records)
+    check_files(records, asked.labels)
+    for note in notes:
+        tell(note)
     shards = Shards(asked.data)
     real = possible(replace(sft, stages=(Stage(2**31, sft.stages[-1].tasks),), seed=recipe.seed), shards.groups)
     batches = ReleasedBatches(real, shards, name, asked.batch)

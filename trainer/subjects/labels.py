@@ -83,10 +83,10 @@ def nano_negatives(
     are looked for beside `labels`. Raises UserError where a file is gone or is not what it was.
     """
     check_model(records, "nano", model.checkpoint_sha256, folder, any_checkpoint=any_checkpoint)
+    records, notes = with_latents(records, labels)
     check_files(records, labels)
     animator = NanoAnimator(model)
     negatives: list[Negative] = []
-    notes: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         for record in records:
             request = request_of(record, labels, folder, Path(scratch))
@@ -141,19 +141,28 @@ def check_model(
         )
 
 
+def with_latents(records: Sequence[NegativeRecord], labels: Path) -> tuple[list[NegativeRecord], list[str]]:
+    """Those that can be learned from, and a note of the others: the review tab labels clips without latents, too.
+
+    Raises UserError where none is left.
+    """
+    kept = [record for record in records if record.latents is not None]
+    without = [record.clip_id[:12] for record in records if record.latents is None]
+    why = "kept no latents, and the video alone cannot be learned from"
+    if not kept:
+        raise UserError(
+            f"Each of the {len(without)} bad clips in {labels} {why}: label clips that kept them.", "labels"
+        )
+    return kept, [f"{', '.join(without[:5])}{'…' if without[5:] else ''}: {why}; left out."] if without else []
+
+
 def check_files(records: Sequence[NegativeRecord], labels: Path) -> None:
     """Raises UserError where a clip's latents or a file that it was made from is gone or is not what it was."""
     for record in records:
         for name, stored in record.inputs.items():
             _checked(stored, name, record, labels)
-        # Not refused by the record itself: the review tab labels clips without latents, too.
-        if record.latents is None:
-            raise UserError(
-                f"Clip {record.clip_id[:12]} kept no latents, and the video alone cannot be learned from: take it out "
-                f"of {labels}.",
-                "labels",
-            )
-        _checked(record.latents, "latents file", record, labels)
+        if record.latents is not None:
+            _checked(record.latents, "latents file", record, labels)
 
 
 def _checked(stored: StoredFile, what: str, record: NegativeRecord, labels: Path) -> None:

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from engine.contract.errors import UserError
-from engine.contract.records import NegativeRecord
 from engine.contract.request import build_request
 from studio.review.dataset_push import build_dataset
 from studio.review.desk import Candidates, NewBatch, ReviewDesk
-from studio.review.export import label_studio_tasks, negatives, preferences_csv, write_negatives
+from studio.review.export import label_studio_tasks, negatives, preferences_csv
 from studio.review.queue import upcoming
 from studio.service import Studio
 from tests.studio.review.small_clips import key
@@ -155,14 +154,14 @@ def test_the_trainer_reads_what_is_exported_unchanged(desk: ReviewDesk, folder: 
     batch, _ = desk.import_folder(NewBatch("lead"), folder)
     label_all(desk, batch.id)
     path = tmp_path / "labels.jsonl"
-    assert write_negatives(path, desk.store, desk.clips, batch.id) == 4
-    records = [NegativeRecord.model_validate_json(line) for line in path.read_text().splitlines()]
+    records = list(negatives(desk.store, desk.clips, batch.id))
+    path.write_text("".join(f"{record.model_dump_json()}\n" for record in records))
     assert sorted(record.verdict for record in records) == ["bad", "bad", "bad", "good"]
     bad = read_labels(path)
     assert len(bad) == 3
     assert all(record.issues[0].frames == (5, 10) and record.issues[0].severity == 3 for record in bad)
-    assert write_negatives(path, desk.store, desk.clips, batch.id, issue="jitter") == 3
-    assert write_negatives(path, desk.store, desk.clips, batch.id, issue="blur") == 0
+    assert len(list(negatives(desk.store, desk.clips, batch.id, issue="jitter"))) == 3
+    assert not list(negatives(desk.store, desk.clips, batch.id, issue="blur"))
 
 
 def test_label_studio_gets_a_task_a_clip(desk: ReviewDesk, folder: Path):

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.contract.errors import UserError
+from engine.contract.unlearning import DEFAULT_PRESET
 from studio.review.training import LABELS_NAME, Training, Trainings
 from studio.tabs.train import training_card
 
@@ -91,6 +93,22 @@ def test_runs_are_known_after_a_restart_and_a_half_written_line_is_left_out(trai
     assert (again.state, len(again.losses), again.labels, again.budget) == ("done", 2, 2, 0.3)
 
 
+def test_a_model_is_offered_from_when_it_is_used_and_no_sooner(trainings: Trainings, tmp_path: Path):
+    training = ended(trainings, start(trainings, 1).name)
+    assert trainings.used() == {}
+    assert trainings.use(training.name) == training.model_folder
+    assert Trainings(tmp_path / "runs").used() == {training.name: training.model_folder}
+    with pytest.raises(UserError, match="no trained model"):
+        trainings.use("nothing")
+
+
+def test_a_chart_of_one_point_shows_it(trainings: Trainings):
+    card = training_card(ended(trainings, start(trainings, 1).name))
+    assert card.count("em-dot") == 4
+    for points in re.findall(r"points='([^']*)'", card):
+        assert len(points.split()) == 2
+
+
 def test_the_real_trainer_takes_what_the_page_gives_it(tmp_path: Path):
     from trainer.cli import ndpo_command
 
@@ -102,4 +120,5 @@ def test_the_real_trainer_takes_what_the_page_gives_it(tmp_path: Path):
     ndpo_command.add_arguments(parser)
     read = parser.parse_args(given)
     assert (read.issue, read.steps, read.budget, str(read.model)) == ("jitter", 7, 0.3, "model")
+    assert (read.preset, read.corpus) == (DEFAULT_PRESET, None)
     assert read.labels.name == LABELS_NAME and read.folder.parent == read.labels.parent

@@ -8,8 +8,9 @@ A track is made from (seed, split, index) alone, so the corpus is the same howev
     heldout_ked      festival ked: a voice and an engine never trained on
     heldout_text     voices of `train`, sentences of their own
 
-Layout of a split's folder: waves.npy int16 [samples], curves.npy float16 [frames, 5] (`visemes.CURVES`) at
-25 fps, index.json with each track's first frame, frame count and voice; 640 samples are one frame.
+Layout of a split's folder: waves.npy int16 [samples], or waves.opus, unpacked when it is read; curves.npy float16
+[frames, 5] (`visemes.CURVES`) at 25 fps; index.json with each track's first frame, frame count and voice; 640 samples
+are one frame.
 """
 
 import json
@@ -18,11 +19,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import av
 import numpy as np
 import soxr
 
 from engine.contract.errors import UserError
+from engine.contract.unlearning import CURVES_NAME, INDEX_NAME, PACKED_WAVES_NAME, WAVES_NAME
 from engine.contract.variants import FPS
+from engine.media.audio import read_audio
 from trainer.data.speech.espeak import espeak, variants
 from trainer.data.speech.recorded import say_with_festival, say_with_flite
 from trainer.data.speech.sentences import LANGUAGES, english_sentence, foreign_sentence
@@ -33,6 +37,8 @@ SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FPS
 SPLITS = ("train", "heldout_voice", "heldout_rms", "heldout_ked", "heldout_text")
 TRACK_S = 9.0
 ENGLISH = ("en-us", "en-us", "en", "en-gb-scotland")
+PACKED_BITS_PER_S = 24_000
+PACKED_MOST_S = 4 * 3600.0
 _FESTIVAL_BATCH = 20
 _SUNG_SHARE = 0.1
 """Of the tracks by espeak's voices that are trained on."""
@@ -159,14 +165,37 @@ def synthesize(folder: Path, hours: float, seed: int, workers: int) -> dict[str,
 def _write(folder: Path, tracks: list[Track]) -> float:
     folder.mkdir(parents=True, exist_ok=True)
     waves = np.concatenate([track.wave for track in tracks])
-    np.save(folder / "waves.npy", (np.clip(waves, -1, 1) * 32767).astype(np.int16))
-    np.save(folder / "curves.npy", np.concatenate([track.curves for track in tracks]).astype(np.float16))
+    np.save(folder / WAVES_NAME, (np.clip(waves, -1, 1) * 32767).astype(np.int16))
+    np.save(folder / CURVES_NAME, np.concatenate([track.curves for track in tracks]).astype(np.float16))
     first, index = 0, []
     for track in tracks:
         index.append({"first_frame": first, "frames": len(track.curves), "voice": track.voice})
         first += len(track.curves)
-    (folder / "index.json").write_text(json.dumps(index))
+    (folder / INDEX_NAME).write_text(json.dumps(index))
     return first / FPS / 3600
+
+
+def pack(wave: np.ndarray, path: Path) -> None:
+    """Write int16 [samples] as Opus, a tenth of its size."""
+    with av.open(str(path), "w", format="ogg") as file:
+        stream = file.add_stream("libopus", rate=SAMPLE_RATE_HZ, layout="mono", bit_rate=PACKED_BITS_PER_S)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[None]), format="s16", layout="mono")
+        frame.sample_rate = SAMPLE_RATE_HZ
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            file.mux(packet)
+
+
+def unpack(path: Path, samples: int) -> np.ndarray:
+    """What `pack` wrote, int16 [samples]. Raises ValueError where it holds something else."""
+    try:
+        wave = read_audio(path, max_s=PACKED_MOST_S)
+    except UserError as error:
+        raise ValueError(error.message) from error
+    if abs(len(wave) - samples) > SAMPLES_PER_FRAME:
+        raise ValueError(f"{path.name} holds {len(wave)} samples, {samples} are wanted")
+    whole = np.zeros(samples, np.int16)
+    whole[: len(wave)] = (np.clip(wave[:samples], -1, 1) * 32767).astype(np.int16)
+    return whole
 
 
 class Corpus:
@@ -174,9 +203,12 @@ class Corpus:
 
     def __init__(self, folder: Path) -> None:
         try:
-            self.waves = np.load(folder / "waves.npy", mmap_mode="r")
-            self.curves = np.load(folder / "curves.npy", mmap_mode="r")
-            self.index = json.loads((folder / "index.json").read_text())
+            self.curves = np.load(folder / CURVES_NAME, mmap_mode="r")
+            self.index = json.loads((folder / INDEX_NAME).read_text())
+            packed = folder / PACKED_WAVES_NAME
+            samples = SAMPLES_PER_FRAME * len(self.curves)
+            unpacked = not packed.is_file()
+            self.waves = np.load(folder / WAVES_NAME, mmap_mode="r") if unpacked else unpack(packed, samples)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"No whole corpus in {folder} ({error}): make it with python -m trainer synthesize {folder.parent}.",
