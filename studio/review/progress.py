@@ -24,9 +24,13 @@ class Progress:
     per_hour: float
 
 
+LEAST_WORK_S = 10.0
+"""Of less, nothing can be said about the pace."""
+
+
 def per_hour(clips: int, hours: float) -> float:
     """The pace wherever it is told: clips finished by the hours between key presses, without the pauses; or NaN."""
-    return clips / hours if hours > 0 else math.nan
+    return clips / hours if 3600 * hours >= LEAST_WORK_S else math.nan
 
 
 def progress_of(database: Database, batch_id: int, annotator: str, since_s: float) -> Progress:

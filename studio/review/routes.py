@@ -116,7 +116,9 @@ class ReviewRoutes:
             since_s = float(request.query_params.get("since", "0"))
         except ValueError:
             raise UserError("since is a moment in seconds since 1970.", "since") from None
-        return JSONResponse(_without_nan(asdict(progress_of(self._store.database, batch.id, annotator.name, since_s))))
+        found = asdict(progress_of(self._store.database, batch.id, annotator.name, since_s))
+        found["items"] += self._waiting(batch.id) // (2 if batch.kind == "pairs" else 1)
+        return JSONResponse(_without_nan(found))
 
     def agreement(self, request: Request) -> Response:
         """Agreement and progress, or preferences, of one batch, as the reader may know them."""

@@ -44,7 +44,7 @@ class Usable:
 
     def told(self) -> str:
         """Both numbers and the reasons, in one line."""
-        used = tr("{count} bad clips of this model are learned from.", count=self.bad)
+        used = tr("{count} bad clips of this model are learned from.", count=self.bad) if self.bad else ""
         reasons = [
             tr(words, count=count)
             for words, count in (
@@ -53,7 +53,8 @@ class Usable:
             )
             if count
         ]
-        return f"{used} {tr('Left out: {reasons}.', reasons=', '.join(reasons))}" if reasons else used
+        left_out = tr("Left out: {reasons}.", reasons=", ".join(reasons)) if reasons else ""
+        return f"{used} {left_out}".strip()
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def look(
         there.append(usable.told())
     else:
         nothing = tr("No clip of this model was marked as bad; label some first.")
-        missing.append(f"{nothing} {usable.told()}" if usable.other_model or usable.without_latents else nothing)
+        missing.append(f"{nothing} {usable.told()}".strip())
     if is_speech(speech):
         minutes = _frames(speech) / FPS / 60
         where = tr("that come with the studio") if speech == BUNDLED_SPEECH else str(speech)

@@ -44,6 +44,7 @@ FORMATS = ("negatives.jsonl", "preferences.csv", "label-studio.json", "label-stu
 CHANGED = "() => window.dispatchEvent(new Event('em-review-changed'))"
 LOGIN_VARIABLE = "OAUTH_CLIENT_ID"
 """The environment variable that Spaces sets where visitors can log in with Hugging Face."""
+USED = "Generate, Add clips and the next training use it now."
 ALL = 0
 REVIEW_CSS_PATH = Path(__file__).parents[1] / "review.css"
 
@@ -83,18 +84,17 @@ class ReviewTab:
             try:
                 folder = self._train.use_latest(request)
             except UserError as problem:
-                return {self._train.failed: error(problem.message)}
+                return {self._train.said: gr.update(visible=False), self._train.failed: error(problem.message)}
             models = models_of(self._desk.studio, owner_of(request))
             return form.show_model(now, folder) | {
                 form.model: gr.Dropdown(choices=models, value=folder),
                 self._maker: folder,
                 self._train.model: folder,
-                self._train.failed: gr.update(
-                    value=views.notice(tr("Generate, Add clips and the next training use it now.")), visible=True
-                ),
+                self._train.said: gr.update(value=views.notice(tr(USED)), visible=True),
+                self._train.failed: no_error(),
             }
 
-        changed = [*form.outputs, self._maker, self._train.model, self._train.failed]
+        changed = [*form.outputs, self._maker, self._train.model, self._train.said, self._train.failed]
         event = self._train.use.click(use, task, list(dict.fromkeys(changed)), **PAGE_ONLY)
         event.then(**self._train.looked, **QUIET)
 

@@ -72,6 +72,7 @@ class TrainTab:
                 train = gr.Button(label("Train on these labels"), variant="primary", elem_id="train")
                 self._stop = gr.Button(label("Stop the training"), visible=False, elem_id="train-stop")
                 self.use = gr.Button(label("Use this model"), visible=False, elem_id="train-use")
+            self.said = views.drawn(visible=False, elem_id="train-said")
             self.failed = views.field_error("train")
             self._card = views.drawn(elem_id="training")
         with gr.Column(elem_classes="em-card", visible=False) as self._compare:
@@ -252,9 +253,10 @@ def training_card(training: Training) -> str:
     return f"{head}{stopped}<div class='em-charts'>{''.join(charts)}</div>{log}"
 
 
-def _seen(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """A line through one point alone has no length, and is not drawn: a dot is a line to itself."""
-    return points * 2 if len(points) == 1 else points
+def _line(places: list[tuple[float, float]]) -> str:
+    """A line through one place alone has no length, and is not drawn: a dot leads to itself, and is thick."""
+    kind, places = ("em-dot", places * 2) if len(places) == 1 else ("em-line-through", places)
+    return f"<polyline class='{kind}' points='{' '.join(f'{x:.1f},{y}' for x, y in places)}'/>"
 
 
 def _points(rows: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
@@ -275,11 +277,7 @@ def _chart(title: str, lines: Sequence[tuple[str, list[tuple[float, float]]]], l
     def y(value: float) -> float:
         return round(HEIGHT * (high - value) / (high - low), 1)
 
-    drawn = "".join(
-        f"<polyline points='{' '.join(f'{WIDTH * step / last:.1f},{y(value)}' for step, value in _seen(points))}'"
-        f"{' class=em-dot' if len(points) == 1 else ''}/>"
-        for _, points in lines
-    )
+    drawn = "".join(_line([(WIDTH * step / last, y(value)) for step, value in points]) for _, points in lines)
     guard = ""
     if limit is not None:
         guard = f"<line class='em-guard' x1='0' x2='{WIDTH}' y1='{y(limit)}' y2='{y(limit)}'/>"

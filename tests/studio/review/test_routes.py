@@ -1,5 +1,6 @@
 """The review tab over HTTP: what is acknowledged, who may ask, and what nobody is told."""
 
+import itertools
 import time
 from collections.abc import Iterator
 
@@ -95,12 +96,20 @@ def test_progress_is_what_wants_nothing_more_of_me_and_says_nothing_of_gold(clie
     assert client.get(f"/review/progress/{batch}?since=now").status_code == 400
 
 
-def test_the_pace_is_one_number_wherever_it_is_told(client, filled):
-    batch = filled(4)
+def test_the_pace_is_one_number_wherever_it_is_told(client, filled, monkeypatch: pytest.MonkeyPatch):
+    batch, moments_s = filled(4), itertools.count(time.time(), 6.0)
+    monkeypatch.setattr("studio.review.store.time.time", lambda: next(moments_s))
     while items := client.get(f"/review/queue/{batch}").json()["items"]:
         client.post(f"/review/keys/{batch}", json=[sent(items[0]["item"], "good")])
     (pace,) = client.get(f"/review/agreement/{batch}").json()["pace"]
     assert pace["per_hour"] == client.get(f"/review/progress/{batch}").json()["per_hour"] > 0
+
+
+def test_of_a_moments_work_no_pace_is_said(client, filled):
+    batch = filled(2)
+    item = client.get(f"/review/queue/{batch}").json()["items"][0]["item"]
+    client.post(f"/review/keys/{batch}", json=[sent(item, "mark", issue="blur"), sent(item, "bad")])
+    assert client.get(f"/review/progress/{batch}").json()["per_hour"] is None
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])

@@ -104,7 +104,7 @@ def test_a_model_is_offered_from_when_it_is_used_and_no_sooner(trainings: Traini
 
 def test_a_chart_of_one_point_shows_it(trainings: Trainings):
     card = training_card(ended(trainings, start(trainings, 1).name))
-    assert card.count("em-dot") == 4
+    assert card.count("class='em-dot'") == 4
     for points in re.findall(r"points='([^']*)'", card):
         assert len(points.split()) == 2
 
