@@ -180,7 +180,7 @@ def test_a_moment_and_a_place_may_come_before_the_issue(page, server: Server):
     lines = httpx.get(f"{server.address}review/export/negatives.jsonl").text.splitlines()
     (issue,) = json.loads(lines[-1])["issues"]
     assert (issue["id"], issue["severity"]) == ("hands", 3)
-    assert issue["span_s"][0] > 0 and issue["region"] == pytest.approx([0.2, 0.2, 0.6, 0.6], abs=0.03)
+    assert issue["frames"][0] > 0 and issue["region"] == pytest.approx([0.2, 0.2, 0.6, 0.6], abs=0.03)
 
 
 def test_what_was_kept_for_an_issue_is_taken_back_first(page):
