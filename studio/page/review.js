@@ -16,7 +16,10 @@ em.review = (root, trigger) => {
     $(".em-hint").classList.toggle("em-bad", bad);
   };
   const loginLink = (text, address) => make("a", { textContent: text, href: address, target: "_blank" });
-  const refuse = (answer) => say(answer.login ? loginLink(answer.error, answer.login) : answer.error, true);
+  const refuse = (answer, status) => {
+    const login = answer.login ?? (status === 401 ? "./" : null);
+    say(login ? loginLink(answer.error, login) : answer.error, true);
+  };
   const focus = () => root.focus({ preventScroll: true });
   const issueOf = (key) => setup.issues.find((issue) => issue.key === key);
 
@@ -234,7 +237,7 @@ em.review = (root, trigger) => {
     const response = await fetch(`review/queue/${batch}`);
     const answer = await response.json();
     if (response.ok) take(answer.items);
-    else refuse(answer);
+    else refuse(answer, response.status);
   };
   const choose = async (id) => {
     batch = id;
@@ -250,7 +253,7 @@ em.review = (root, trigger) => {
   const look = async (made) => {
     const response = await fetch("review/setup");
     const answer = await response.json();
-    if (!response.ok) return refuse(answer);
+    if (!response.ok) return refuse(answer, response.status);
     const free = made || (setup && !items.length && !batchNow()?.waiting);
     const opened = free ? answer.batches.find((each) => !offered.has(each.id)) : null;
     if (free || !setup) offered = new Set(answer.batches.map((each) => each.id));

@@ -29,6 +29,8 @@ HANDLERS = {
         "_add_candidates_endpoint.<locals>.generate_candidates",
         "_for_leads.<locals>.act",
         "ReviewTab._batches",
+        "ReviewTab.offer_trained.<locals>.use",
+        "TrainTab._look",
         "TrainTab.show",
     },
     EVERYBODY: {
@@ -66,6 +68,7 @@ HANDLERS = {
         "_connect_load.<locals>.<lambda>",
         "_connect_load.<locals>.load",
         "_links",
+        "_numbers_of",
         "add_endpoint.<locals>.generate",
         "build_page.<locals>.<lambda>",
     },
