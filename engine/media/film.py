@@ -15,8 +15,15 @@ from engine.contract.errors import FaceNotFound, UserError
 from engine.contract.settings import LipSyncSettings
 from engine.contract.variants import FPS
 from engine.media.face import track_face
-from engine.media.video import read_timed_frames
+from engine.media.video import film_notices, read_timed_frames
 
+MOST_FPS = 120
+MIN_STEP_S = 1 / (2 * MOST_FPS)
+"""Two frames that are nearer in time than this are shown one after the other, so far apart."""
+ODD_SHARE = 0.1
+"""Where more of the frames than this have no usable time, the film's clock is not to be trusted."""
+LAST_FRAME_S = 1.0
+"""The last frame of a film is shown for its usual step, but no longer than this."""
 BACKWARD_FRAMES = 32
 """How many frames are held at once while a film plays backwards."""
 
@@ -38,9 +45,14 @@ class Film:
         return float(np.median(np.diff(self.times_s))) if len(self.times_s) > 1 else 1 / FPS
 
     @property
+    def last_s(self) -> float:
+        """How long the last frame is shown."""
+        return min(self.frame_s, LAST_FRAME_S)
+
+    @property
     def duration_s(self) -> float:
         """Until the last frame has been shown."""
-        return float(self.times_s[-1]) + self.frame_s
+        return float(self.times_s[-1]) + self.last_s
 
     @property
     def first_face(self) -> int:
@@ -96,7 +108,7 @@ def plan_film(film: Film, voice_s: float, settings: LipSyncSettings) -> FilmPlan
     A voice that is longer finds the last frame held, or the film swinging to and fro; behind one that is shorter the
     film goes on, or ends with it, as `settings` say. The film's own timestamps are kept.
     """
-    count, frame_s = len(film.times_s), film.frame_s
+    count, frame_s = len(film.times_s), film.last_s
     indices, times = list(range(count)), list(film.times_s)
     if voice_s > film.duration_s:
         there_and_back = [*range(count - 2, 0, -1), *range(count)] if count > 1 else [0]
@@ -115,25 +127,47 @@ def plan_film(film: Film, voice_s: float, settings: LipSyncSettings) -> FilmPlan
 def read_film(path: Path, *, field: str = "video", max_s: float = 600.0) -> tuple[Film, list[str]]:
     """Decode `path` once, following its face; returns the film and what the user should know.
 
-    Raises UserError(field) for a film that is damaged, has one frame or is too long, FaceNotFound where no frame shows
-    a face.
+    Raises UserError(field) for a film that is damaged, has one frame, is too long, changes its size midway or has a
+    clock that cannot be meant (more than MOST_FPS frames a second, times that stand still or fall), FaceNotFound where
+    no frame shows a face.
     """
     times: list[float] = []
+    odd = 0
     shape: tuple[int, int] = (0, 0)
 
     def frames() -> Iterator[np.ndarray]:
-        nonlocal shape
-        for time_s, frame in read_timed_frames(path, field=field):
+        nonlocal shape, odd
+        for told_s, frame in read_timed_frames(path, field=field):
+            time_s = told_s
+            if times and frame.shape[:2] != shape:
+                raise UserError(
+                    f"{path.name} changes its size after {len(times)} frames, from {shape[1]}×{shape[0]} to "
+                    f"{frame.shape[1]}×{frame.shape[0]} px; export it in one size.",
+                    field,
+                )
+            if times and time_s - times[-1] < MIN_STEP_S:
+                odd += 1
+                time_s = times[-1] + MIN_STEP_S
             if time_s - (times[0] if times else time_s) > max_s:
                 raise UserError(f"{path.name} is longer than {max_s:g} s; cut it.", field)
             times.append(time_s)
             shape = frame.shape[0], frame.shape[1]
+            if odd > ODD_SHARE * MOST_FPS and odd > ODD_SHARE * len(times):
+                raise _clock_refused(path, odd, len(times), field)
             yield frame
 
     landmarks = tuple(track_face(frames()))
     if len(times) < 2:
         raise UserError(
             f"{path.name} has {len(times)} frame; give a longer film, or the picture itself as image.", field
+        )
+    if odd > ODD_SHARE * len(times):
+        raise _clock_refused(path, odd, len(times), field)
+    start = times[0]
+    fps = 1 / float(np.median(np.diff(times)))
+    if fps > MOST_FPS + 1:
+        raise UserError(
+            f"{path.name} shows {fps:.0f} frames a second; at most {MOST_FPS} are taken, export it with fewer.", field
         )
     lacking = sum(points is None for points in landmarks)
     if lacking == len(landmarks):
@@ -142,15 +176,24 @@ def read_film(path: Path, *, field: str = "video", max_s: float = 600.0) -> tupl
             "towards the camera.",
             field,
         )
-    notices = []
+    notices = film_notices(path, field=field)
+    if odd:
+        notices.append(f"{odd} of {len(times)} frames had no usable time; they are shown right after the one before.")
     if lacking:
         notices.append(f"{lacking} of {len(landmarks)} frames show no face; they stay as they are.")
-    start = times[0]
     film = Film(path, None, np.array(times) - start, landmarks, shape)
     steps = np.diff(film.times_s)
     if steps.max() > 1.5 * film.frame_s:
         notices.append("The film's frames are not evenly spaced in time; their own times are kept.")
     return film, notices
+
+
+def _clock_refused(path: Path, odd: int, count: int, field: str) -> UserError:
+    return UserError(
+        f"{path.name} has a clock that cannot be meant: {odd} of its first {count} frames come at the time of the one "
+        f"before, before it, or within {1000 * MIN_STEP_S:.1f} ms of it; export it with a constant frame rate.",
+        field,
+    )
 
 
 def still_film(picture: np.ndarray, landmarks_px: np.ndarray, voice_s: float) -> Film:

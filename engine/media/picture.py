@@ -57,6 +57,18 @@ def read_picture(
         raise UserError(f"{path.name} is truncated or damaged ({reason}); save or download it again.", field) from error
 
 
+def picture_notices(path: str | Path) -> list[str]:
+    """What was done to a picture that `read_picture` accepts, and its owner should know."""
+    notices = []
+    with Image.open(path, formats=FORMATS) as image:
+        if image.has_transparency_data:
+            notices.append(f"{Path(path).name} has transparent parts: they are shown on white.")
+        count = getattr(image, "n_frames", 1)
+        if count > 1:
+            notices.append(f"{Path(path).name} holds {count} pictures: the first one is taken.")
+    return notices
+
+
 def is_picture(path: Path) -> bool:
     """Whether the file opens as a picture: used to say so when one is given where sound is needed."""
     try:

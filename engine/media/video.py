@@ -19,11 +19,12 @@ from types import TracebackType
 from typing import Self
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation
 
 from engine.contract.errors import UserError
-from engine.media.audio import OPEN_OPTIONS, SAMPLE_RATE_HZ
+from engine.media.audio import METADATA_ERRORS, OPEN_OPTIONS, SAMPLE_RATE_HZ
 
 CRF = 16
 PRESET = "veryfast"
@@ -32,6 +33,10 @@ AAC_MAX_BIT_RATE = 160_000
 UNEVEN_TIME_BASE = Fraction(1, 90_000)  # what MPEG counts uneven timestamps in
 EXACT_FORMATS = ("matroska,webm", "avi")
 CUT_OFF_TOLERANCE_S = 0.5
+SQUARE_LIMIT = 4.0
+"""Pixels that are told to be longer than this are taken for square: no camera makes them."""
+HDR = {16: "PQ", 18: "HLG"}
+"""Transfer characteristics of high dynamic range, by their number in H.273."""
 HD_HEIGHT_PX = 720  # untagged video is BT.709 from here up and BT.601 below, as players take it
 
 
@@ -220,8 +225,8 @@ def read_timed_frames(
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Like `read_video_frames`, each frame with the time in seconds at which it is shown.
 
-    A frame without a timestamp follows the one before at the film's own rate. With `start_s`, from the last key frame
-    that is not behind it.
+    Pixels that are not square are stretched to it, so that a face keeps its shape. A frame without a timestamp follows
+    the one before at the film's own rate. With `start_s`, from the last key frame that is not behind it.
     """
     with _open(path, field) as container:
         stream = container.streams.video[0]
@@ -232,7 +237,7 @@ def read_timed_frames(
                 container.seek(int(start_s / stream.time_base), stream=stream)
             for frame in container.decode(stream):
                 time_s = float(frame.time) if frame.time is not None else time_s + step_s
-                yield time_s, _upright_rgb(frame)
+                yield time_s, _upright_rgb(frame, pixel_aspect(stream))
             promised_s = _promised_s(container)
             if promised_s is not None and time_s + step_s < promised_s - CUT_OFF_TOLERANCE_S:
                 raise UserError(
@@ -264,7 +269,7 @@ def _open(path: str | Path, field: str) -> av.container.InputContainer:
     if not os.path.isfile(path):  # also where the name is too long to ask for
         raise UserError(f"The video {path} does not exist; check the path.", field)
     try:
-        container = av.open(str(path), options=OPEN_OPTIONS)
+        container = av.open(str(path), options=OPEN_OPTIONS, metadata_errors=METADATA_ERRORS)
     except av.FFmpegError as error:
         raise UserError(
             f"{path.name} cannot be read as a video ({error.strerror}); use an mp4, mov, webm or mkv file.", field
@@ -310,7 +315,40 @@ def _is_cut_off(path: Path) -> bool:
     return False
 
 
-def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
+def pixel_aspect(stream: av.VideoStream) -> float:
+    """Width of the stored pixels over their height; 1 where it is not told, or cannot be meant."""
+    told = float(stream.sample_aspect_ratio or 1)
+    return told if 1 / SQUARE_LIMIT <= told <= SQUARE_LIMIT else 1.0
+
+
+def film_notices(path: str | Path, *, field: str = "video") -> list[str]:
+    """What of a film's geometry and colours its owner should know before it is worked on, from its first frame."""
+    notices: list[str] = []
+    with _open(path, field) as container:
+        stream = container.streams.video[0]
+        aspect = pixel_aspect(stream)
+        try:
+            frame = next(container.decode(stream), None)
+        except av.FFmpegError:  # said by whoever reads the film
+            return notices
+        if frame is None:
+            return notices
+        if abs(aspect - 1) > 1e-3:
+            shown = f"{round(frame.width * aspect)}×{frame.height}"
+            notices.append(f"The film's pixels are not square: {frame.width}×{frame.height} px are shown as {shown}.")
+        if frame.color_trc in HDR:
+            notices.append(
+                f"The film is HDR ({HDR[frame.color_trc]}): it is taken as it is, without tone mapping, and looks pale "
+                "beside a player. Export it in SDR for its own colours."
+            )
+        if frame.interlaced_frame:
+            notices.append("The film is interlaced: its combs stay in the picture. Deinterlace it first to lose them.")
+        if round(frame.rotation) % 90:
+            notices.append(f"The film is tagged as turned by {frame.rotation:g}°: it is shown turned by quarters only.")
+    return notices
+
+
+def _upright_rgb(frame: av.VideoFrame, aspect: float) -> np.ndarray:
     colorspace = frame.colorspace
     if colorspace not in set(Colorspace):
         colorspace = Colorspace.ITU709 if frame.height >= HD_HEIGHT_PX else Colorspace.ITU601
@@ -322,4 +360,8 @@ def _upright_rgb(frame: av.VideoFrame) -> np.ndarray:
         # Without full-resolution chroma arithmetic swscale's 4:2:0 to RGB path is two grey levels too dark.
         interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
     )
+    if abs(aspect - 1) > 1e-3:
+        width = max(2, round(frame.width * aspect))
+        method = cv2.INTER_AREA if aspect < 1 else cv2.INTER_CUBIC
+        picture = cv2.resize(picture, (width, frame.height), interpolation=method)
     return np.ascontiguousarray(np.rot90(picture, k=round(frame.rotation / 90)))
