@@ -265,3 +265,35 @@ def test_who_is_logged_out_is_told_so_and_loses_nothing(tmp_path: Path, examples
             login.get_by_role("button", name="Login").click()
             next_clip_after(page, before)
             settled(page)
+
+
+FRENCH = {"KeyQ": "a", "KeyA": "q", "KeyG": "g", "Minus": ")", "Digit6": "-", "Comma": ";", "KeyM": ",", "Equal": "="}
+RUSSIAN = {"KeyQ": "й", "KeyG": "п", "Minus": "-", "Comma": "б", "Equal": "="}
+CAPS = """async ([given, keys]) => {
+    const getLayoutMap = async () => new Map(Object.entries(given));
+    Object.defineProperty(navigator, "keyboard", { value: { getLayoutMap }, configurable: true });
+    const layout = em.reviewLayout(() => false);
+    await layout.look();
+    return keys.map(layout.cap);
+}"""
+
+
+def test_the_caps_show_what_stands_on_this_keyboard(page):
+    assert page.evaluate(CAPS, [FRENCH, ["q", "g", "-", "6", ",", "="]]) == ["Q", "G", ")", "6", ",", "="]
+    assert page.evaluate(CAPS, [RUSSIAN, ["q", "g", "-", ",", "Enter"]]) == ["Q Й", "G П", "-", "Б", "Enter"]
+
+
+def test_a_training_says_beforehand_what_it_lacks(page):
+    page.keyboard.press("4")
+    page.keyboard.press("Enter")
+    settled(page)
+    page.get_by_role("tab", name="Train").click()
+    plan = page.locator("#train-plan")
+    expect(plan.locator("li.em-bad")).to_contain_text("made by another model")
+    expect(plan).to_contain_text("minutes of speech that come with the studio")
+    page.locator("#train-preset").get_by_text("Gently").click()
+    expect(page.locator("#train-steps input")).to_have_value("200")
+    page.click("#train")
+    failed = page.locator("#error-train")
+    expect(failed).to_contain_text("No clip of this model")
+    assert "--" not in failed.inner_text() and page.locator("#train-stop").is_hidden()
