@@ -255,7 +255,8 @@ def training_card(training: Training) -> str:
 
 def _line(places: list[tuple[float, float]]) -> str:
     """A line through one place alone has no length, and is not drawn: a dot leads to itself, and is thick."""
-    kind, places = ("em-dot", places * 2) if len(places) == 1 else ("em-line-through", places)
+    alone = [(min(x, WIDTH - 6.0), y) for x, y in places] * 2
+    kind, places = ("em-dot", alone) if len(places) == 1 else ("em-line-through", places)
     return f"<polyline class='{kind}' points='{' '.join(f'{x:.1f},{y}' for x, y in places)}'/>"
 
 
