@@ -327,6 +327,7 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
     from studio.examples import find_examples
     from studio.front_door import own_names
     from studio.jobs import JobStore
+    from studio.kept_logins import keep_logins
     from studio.review.desk import ReviewDesk
     from studio.service import Limits, Studio
     from studio.worker import Worker
@@ -354,6 +355,7 @@ def _compose_and_launch(options: argparse.Namespace, folder: Path) -> None:
         _frontend=False,  # or a machine that is busy at this moment would be taken for one without a localhost
         **launch_options(studio, review, names=names, proxies=options.proxy or around.proxies),
     )
+    keep_logins(page.app, folder)
     print(f"EchoMimic Studio: {page.local_url} (Ctrl-C stops it; jobs and videos are in {folder})", flush=True)
     threading.Thread(target=engine.warm_up, name="warm-up", daemon=True).start()
     studio.worker.start()

@@ -237,7 +237,9 @@ def logged_in(visitor: Visitor, server: Server, name: str):
     return page
 
 
-def test_who_is_logged_out_is_told_so_and_loses_nothing(tmp_path: Path, examples: Path, visitor: Visitor, folder: Path):
+def test_a_restart_logs_nobody_out_and_who_is_logged_out_is_told_so_and_loses_nothing(
+    tmp_path: Path, examples: Path, visitor: Visitor, folder: Path
+):
     server = small_server(tmp_path, examples, 0.0, "lead:secret", "ada:secret")
     with serving(*server.command, port=server.port, log=server.log) as process:
         lead = logged_in(visitor, server, "lead")
@@ -250,6 +252,11 @@ def test_who_is_logged_out_is_told_so_and_loses_nothing(tmp_path: Path, examples
         before = shown(page)
         process.kill()
         process.wait()
+        page.keyboard.press("3")
+        with serving(*server.command, port=server.port, log=server.log) as restarted:
+            wait_until_answering(server.port, restarted, server.log)
+            settled(page)
+            expect(page.locator(".em-saved a")).to_have_count(0)
         page.context.clear_cookies(name=re.compile("access-token"))
         page.keyboard.press("8")
         page.keyboard.press("Enter")

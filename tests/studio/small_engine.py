@@ -209,6 +209,7 @@ def serve(folder: Path, examples: Path, port: int, pause_s: float, *logins: str)
     """
     from studio.examples import find_examples
     from studio.jobs import JobStore
+    from studio.kept_logins import keep_logins
     from studio.review.desk import ReviewDesk
     from studio.service import Studio
     from studio.stubs import no_stub_files
@@ -226,7 +227,10 @@ def serve(folder: Path, examples: Path, port: int, pause_s: float, *logins: str)
     studio.worker.start()
     review.start()
     auth = [tuple(login.split(":")) for login in logins] or None
-    page.launch(server_name="127.0.0.1", server_port=port, auth=auth, **launch_options(studio, review))
+    options = launch_options(studio, review)
+    page.launch(server_name="127.0.0.1", server_port=port, auth=auth, prevent_thread_lock=True, **options)
+    keep_logins(page.app, folder)
+    page.block_thread()
 
 
 if __name__ == "__main__":
