@@ -21,7 +21,7 @@ from torch import Tensor
 
 from engine.contract.errors import UserError
 from engine.contract.progress import ProgressMeter
-from engine.contract.records import METADATA_KEY, GenerationRecord
+from engine.contract.records import METADATA_KEY, GenerationRecord, without_places
 from engine.contract.request import FILE_FIELDS, GenerationRequest
 from engine.contract.settings import LiveSettings
 from engine.contract.variants import FPS
@@ -86,8 +86,8 @@ def generate(
         fps=FPS if times_s is None else len(times_s[:-1]) / times_s[-1],
         notices=(*inputs.notices, *animator.notices(request), *_notices(request)),
     )
-    # The stored record has no times, so that the same request gives the same file.
-    metadata = {METADATA_KEY: record.model_dump_json(exclude={"seconds", "drift"})}
+    # The stored record has no times, so that the same request gives the same file, and tells nobody where it was made.
+    metadata = {METADATA_KEY: without_places(record).model_dump_json(exclude={"seconds", "drift"})}
     with VideoWriter(
         request.out,
         (width, height),

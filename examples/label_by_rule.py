@@ -8,7 +8,8 @@ standard input with `-`, says what the rule found, a line of JSON each:
 
 No issue is a good clip; several lines about one clip are several issues; severity (1 to 3), span_s, region (left, top,
 right, bottom as fractions of the frame) and note may be left out. Clips that no line is about are skipped. Which clips
-there are, with the paths of their videos and latents, says `curl 'ADDRESS/review/export/clips.jsonl?batch=NUMBER'`.
+there are says `curl 'ADDRESS/review/export/clips.jsonl?batch=NUMBER'`; with `&paths=here`, on the studio's own machine,
+also where their videos and latents are.
 
 The script presses the keys that an annotator would, each under an id of its own, so that sending one again after a lost
 connection is the same as sending it once. Then it writes the batch's labels to OUT, for `python -m trainer ndpo`.
@@ -67,7 +68,7 @@ class Studio:
 
     def labels(self, batch_id: int) -> str:
         """The batch's labels as the trainer reads them."""
-        return self._ask("GET", "review/export/negatives.jsonl", params={"batch": batch_id}).text
+        return self._ask("GET", "review/export/negatives.jsonl", params={"batch": batch_id, "paths": "here"}).text
 
     def _ask(self, method: str, path: str, **values: Any) -> httpx.Response:
         """The answer, asked for again as long as the studio is away."""

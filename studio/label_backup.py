@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
+from engine.contract.records import GenerationRecord, without_places
 from studio.label_lines import BATCHES, CLIPS, EVENTS, ClipLine, EventLine, lines_in
 from studio.review.clips import ClipFolder
 from studio.review.database import Database
@@ -70,7 +71,7 @@ class LabelBackup:
             clips = self._first_told(CLIPS, told)
             lines: dict[str, list[BaseModel]] = {
                 BATCHES: _rows(session, BatchRow, BatchFacts, batches),
-                CLIPS: _rows(session, ClipRow, ClipLine, clips),
+                CLIPS: [_without_places(line) for line in _rows(session, ClipRow, ClipLine, clips)],
                 EVENTS: [_line(*each) for each in wanted],
             }
         with self.lock:
@@ -151,6 +152,11 @@ def _uploader(folder: Path, dataset: str, token: str) -> CommitScheduler | None:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _without_places(line: Any) -> BaseModel:
+    record = without_places(GenerationRecord.model_validate(line.record))
+    return line.model_copy(update={"record": record.model_dump(mode="json")})
 
 
 def _rows(session: Session, kind: Any, line: type[BaseModel], ids: Sequence[Any]) -> list[BaseModel]:

@@ -56,7 +56,7 @@ label() {
     kill -0 $studio
     sleep 5
   done
-  curl -sf "http://127.0.0.1:$PORT/review/export/clips.jsonl?batch=$batch" > "$folder/clips.jsonl"
+  curl -sf "http://127.0.0.1:$PORT/review/export/clips.jsonl?batch=$batch&paths=here" > "$folder/clips.jsonl"
   $PY -m trainer judge "$folder/clips.jsonl" --model "$model" --issue exaggerated-motion --over 0.08 > "$folder/judged.jsonl"
   $PY examples/label_by_rule.py "http://127.0.0.1:$PORT" "$batch" "$folder/judged.jsonl" "$folder/labels.jsonl"
   kill $studio

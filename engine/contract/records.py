@@ -4,6 +4,7 @@ Torch-free. The record is written as JSON into the video's own metadata and besi
 """
 
 import hashlib
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,9 +12,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine.contract.errors import UserError
-from engine.contract.request import Box, GenerationRequest
+from engine.contract.request import FILE_FIELDS, Box, GenerationRequest
 from engine.contract.settings import LiveSettings, PhaseNegativeSettings, Section
-from engine.contract.variants import FPS, Task
+from engine.contract.variants import FPS, VARIANTS, Task, find_variant
 
 METADATA_KEY = "comment"
 """The mp4 metadata field that carries the record; a plain field, so that every tool shows it."""
@@ -142,6 +143,35 @@ class NegativeRecord(Section):
         if (self.verdict == "bad") != bool(self.issues):
             raise ValueError("a bad clip has at least one issue, a good one none")
         return self
+
+
+def without_places(record: GenerationRecord) -> GenerationRecord:
+    """The record as it may leave this machine: of files their plain names, of a model's folder the kind of model.
+
+    What the files and the weights were tell their hashes. A record that is so already stays as it is.
+    """
+    return record.model_copy(update={"request": request_without_places(record.request)})
+
+
+def request_without_places(request: GenerationRequest) -> GenerationRequest:
+    """The same for a request."""
+    files = {name: getattr(request, name) for name in FILE_FIELDS}
+    named = {name: Path(plain_name(path)) for name, path in files.items() if path is not None}
+    return request.model_copy(update=named | {"model": _kind_of_model(request.model)})
+
+
+def _kind_of_model(model: str) -> str:
+    if model in VARIANTS:
+        return model
+    try:
+        return find_variant(model).name
+    except UserError:  # of another machine, or moved since
+        return plain_name(model)
+
+
+def plain_name(path: Path | str) -> str:
+    """The last part of a path, whichever system wrote it."""
+    return re.split(r"[\\/]", str(path).rstrip("\\/"))[-1] or "file"
 
 
 def read_record(video: Path) -> GenerationRecord:

@@ -1,23 +1,25 @@
 """Clips come into the review store: from a folder, from finished jobs, from jobs that are still to run.
 
-A clip keeps its own copy of its video, its latents and the inputs it was made from (hard links where the disk allows),
-so that labels stay usable when jobs are deleted. Knows the studio's jobs; knows nothing about annotators.
+A clip keeps its own copy of its video, its latents and the inputs it was made from, so that labels stay usable when
+jobs are deleted. What a video says about itself is believed of nothing but files beside it, that are what it says and
+are what they should be. Knows the studio's jobs; knows nothing about annotators.
 """
 
 import csv
 import hashlib
-import os
+import json
+import re
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import delete, func, select
 
-from engine.contract.errors import UserError
-from engine.contract.records import GenerationRecord, read_record
+from engine.contract.errors import FaceNotFound, UserError
+from engine.contract.records import GenerationRecord, plain_name, read_record, without_places
 from engine.contract.request import INPUT_FIELDS
 from engine.contract.variants import find_variant
 from studio.job_rows import PENDING, Job
@@ -27,6 +29,9 @@ from studio.review.store import Clip, ReviewStore
 
 CLIP_NAME = "clip.mp4"
 GOLD_NAME = "gold.csv"
+CLIP_ID = re.compile(r"[0-9a-f]{64}")
+MOST_HEADER = 2**20
+"""Bytes of a file of tensors that describe them."""
 COLLECT_EVERY_S = 1.0
 
 
@@ -44,18 +49,28 @@ class Imported:
 class ClipFolder:
     """The clips' own files, `<folder>/<clip id>/`, and the ways into it."""
 
-    def __init__(self, folder: Path, store: ReviewStore) -> None:
+    def __init__(
+        self, folder: Path, store: ReviewStore, views: Mapping[str, Callable[[Path], object]] | None = None
+    ) -> None:
+        """`views` read a file as the medium of a request's field, and raise UserError for what is none."""
         self._folder = folder
         self._store = store
+        self._views = views or {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def video_of(self, clip_id: str) -> Path:
         """The clip's mp4."""
-        return self._folder / clip_id / CLIP_NAME
+        return self.file_of(clip_id, CLIP_NAME)
 
     def file_of(self, clip_id: str, name: str) -> Path:
-        """One of the files beside it."""
+        """One of the files beside it. Raises UserError for what no clip of ours is called, or has a file called."""
+        if not CLIP_ID.fullmatch(clip_id) or not name or name in (".", "..") or plain_name(name) != name:
+            raise UserError(f"There is no clip file {clip_id[:80]}/{name[:80]}.", "clip")
         return self._folder / clip_id / name
+
+    def told_place(self, clip_id: str, name: str) -> Path:
+        """The same as others are told it: within the review's folder, wherever that is."""
+        return Path("clips", self.file_of(clip_id, name).relative_to(self._folder))
 
     def take_folder(self, folder: Path) -> Imported:
         """Every mp4 in `folder` that was made here, its latents beside it as `<name>.safetensors`. Raises UserError.
@@ -73,12 +88,14 @@ class ClipFolder:
         gold = self._read_gold(folder.expanduser() / GOLD_NAME, {video.name for video in videos})
         done = Imported()
         for video in videos:
-            latents = video.with_suffix(".safetensors")
             try:
+                if _within(video, video.parent) is None:
+                    raise UserError(f"{video.name} lies elsewhere.", "folder")
                 record = read_record(video)
-                near = {name: _near(video.parent, path) for name, path in _media(record).items()}
-                clip = self.take(video, record, latents if latents.is_file() else None, near)
-            except UserError:
+                latents = _within(video.with_suffix(".safetensors"), video.parent)
+                near = {name: self._near(video.parent, name, path, record) for name, path in _media(record).items()}
+                clip = self.take(video, without_places(record), latents, near)
+            except (UserError, OSError):
                 done.refused.append(video.name)
                 continue
             self._note(done, clip, gold.get(video.name))
@@ -112,7 +129,7 @@ class ClipFolder:
     def take(
         self, video: Path, record: GenerationRecord, latents: Path | None, media: Mapping[str, Path | None]
     ) -> Clip:
-        """Copy one clip with its latents and those inputs that are still what the record says. Raises UserError."""
+        """Copy one clip with its latents and those inputs that are what the record's hashes say. Raises UserError."""
         clip_id = sha256_of(video)
         folder = self._folder / clip_id
         folder.mkdir(exist_ok=True)
@@ -121,12 +138,12 @@ class ClipFolder:
             digest = sha256_of(path) if path is not None and path.is_file() else None
             if path is not None and digest is not None and record.inputs_sha256.get(name, digest) == digest:
                 kept = f"{name}{path.suffix.lower()}"
-                _link(path, folder / kept)
+                _copy(path, folder / kept)
                 files["inputs"][name] = {"name": kept, "sha256": digest}
         if latents is not None:
-            _link(latents, folder / LATENTS_NAME)
+            _copy(latents, folder / LATENTS_NAME)
             files["latents"] = {"name": LATENTS_NAME, "sha256": sha256_of(latents)}
-        _link(video, folder / CLIP_NAME)
+        _copy(video, folder / CLIP_NAME)
         clip = Clip(
             id=clip_id,
             variant=find_variant(record.request.model).name,
@@ -139,6 +156,21 @@ class ClipFolder:
         )
         self._store.keep_clip(clip)
         return clip
+
+    def _near(self, folder: Path, field: str, path: Path, record: GenerationRecord) -> Path | None:
+        """The input beside the video that the record names: by its name alone, and only what reads as its medium."""
+        found = _within(folder / plain_name(path), folder)
+        if found is None or record.inputs_sha256.get(field) != sha256_of(found):
+            return None
+        if field not in self._views:
+            return found if _holds_tensors(found) else None
+        try:
+            self._views[field](found)
+        except FaceNotFound:  # a picture all the same
+            return found
+        except UserError:
+            return None
+        return found
 
     @staticmethod
     def _note(done: Imported, clip: Clip, gold: dict[str, Any] | None = None) -> None:
@@ -248,19 +280,28 @@ def _media(record: GenerationRecord) -> dict[str, Path]:
     return {name: getattr(request, name) for name in INPUT_FIELDS if getattr(request, name) is not None}
 
 
-def _near(folder: Path, path: Path) -> Path | None:
-    """The input where the record says it was, or beside the video."""
-    return next((found for found in (path, folder / path.name) if found.is_file()), None)
+def _within(path: Path, folder: Path) -> Path | None:
+    """The file at `path`, if it really lies in or below `folder`: what a link leads to elsewhere is not taken."""
+    real = path.resolve()
+    return real if real.is_file() and real.is_relative_to(folder.resolve()) else None
 
 
-def _link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the disk has none; complete, or not there."""
+def _holds_tensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a header, and a header of JSON in it."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if 2 <= length <= min(MOST_HEADER, path.stat().st_size - 8) else b""
+    try:
+        return isinstance(json.loads(header), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A copy of its own: a link would let the original change what was labelled. Complete, or not there."""
     if target.exists():
         return
     fresh = target.with_name(f"{target.name}.new")
     fresh.unlink(missing_ok=True)
-    try:
-        os.link(source, fresh)
-    except OSError:
-        shutil.copyfile(source, fresh)
+    shutil.copyfile(source, fresh)
     fresh.replace(target)

@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.contract.errors import UserError
 from engine.contract.request import GenerationRequest
+from engine.contract.variants import name_of
 from studio.job_rows import Job
 from studio.review.clips import ClipFolder, Collector, Imported
 from studio.review.database import Database
@@ -74,7 +75,10 @@ class ReviewDesk:
         folder.mkdir(exist_ok=True)
         self.studio = studio
         self.store = ReviewStore(Database(url or f"sqlite:///{folder / 'review.sqlite'}"), read_issues())
-        self.clips = ClipFolder(folder / "clips", self.store)
+        ports = studio.ports
+        views = {"image": ports.view_portrait, "last_image": ports.view_portrait}
+        views |= {"video": ports.view_film, "audio": ports.view_voice}
+        self.clips = ClipFolder(folder / "clips", self.store, views)
         self.collector = Collector(self.clips, self.store, studio.store)
         self.trainings = studio.trainings
 
@@ -122,7 +126,7 @@ class ReviewDesk:
         values = candidates.requests()
         pairs = list(zip(*(self._checked(model, values) for model in models), strict=True))
         random.shuffle(pairs)
-        batch = self._add(wanted, "Before and after", sides=models)
+        batch = self._add(wanted, "Before and after", sides=(name_of(models[0]), name_of(models[1])))
         for number, sides in enumerate(pairs):
             for side, request in zip("ab", sides, strict=True):
                 self.collector.expect(batch.id, self.studio.queue(owner, request, any_model=True).id, number, side)

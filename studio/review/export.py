@@ -8,14 +8,16 @@ Gold items are left out: their answers test the annotators. So are skips. Knows 
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
 
-from engine.contract.records import GenerationRecord, NegativeRecord, StoredFile
-from studio.review.clips import ClipFolder
+from engine.contract.records import GenerationRecord, NegativeRecord, StoredFile, request_without_places, without_places
+from engine.contract.variants import name_of
+from studio.review.clips import CLIP_NAME, ClipFolder
 from studio.review.labels import Mark, negative_issue
 from studio.review.rows import AnswerRow, BatchRow, ClipRow, ItemRow
 from studio.review.store import ReviewStore
@@ -26,14 +28,24 @@ PAIR_COLUMNS = (
 )
 
 Labelled = tuple[AnswerRow, BatchRow, ClipRow]
+Place = Callable[[str, str], Path]
+"""What a clip's file is told as: `ClipFolder.told_place` in what leaves, `ClipFolder.file_of` on the own machine."""
 
 
 def negatives(
-    store: ReviewStore, clips: ClipFolder, batch_id: int | None = None, issue: str | None = None
+    store: ReviewStore,
+    clips: ClipFolder,
+    batch_id: int | None = None,
+    issue: str | None = None,
+    *,
+    place: Place | None = None,
 ) -> Iterator[NegativeRecord]:
-    """Every answer as the trainer reads it, of one batch or of all; with `issue`, only what is marked with it."""
+    """Every answer as the trainer reads it, of one batch or of all; with `issue`, only what is marked with it.
+
+    Files are told by where they are, or as `place` says.
+    """
     for rows, marks in labelled(store, batch_id, issue):
-        yield negative_of(store, clips, rows, marks)
+        yield negative_of(store, clips, rows, marks, place=place)
 
 
 def labelled(
@@ -50,13 +62,21 @@ def labelled(
         yield (answer, batch, clip), marks
 
 
-def negative_of(store: ReviewStore, clips: ClipFolder, rows: Labelled, marks: dict[str, Any]) -> NegativeRecord:
+def negative_of(
+    store: ReviewStore,
+    clips: ClipFolder,
+    rows: Labelled,
+    marks: dict[str, Any],
+    *,
+    place: Place | None = None,
+) -> NegativeRecord:
     """One answer about a clip as the trainer reads it."""
+    where = place or clips.file_of
     answer, batch, clip = rows
     record = GenerationRecord.model_validate(clip.record)
 
     def stored(entry: dict[str, str]) -> StoredFile:
-        return StoredFile(path=clips.file_of(clip.id, entry["name"]), sha256=entry["sha256"])
+        return StoredFile(path=where(clip.id, entry["name"]), sha256=entry["sha256"])
 
     return NegativeRecord(
         clip_id=clip.id,
@@ -64,7 +84,7 @@ def negative_of(store: ReviewStore, clips: ClipFolder, rows: Labelled, marks: di
         checkpoint_sha256=record.maker_sha256,
         variant=clip.variant,  # type: ignore[arg-type]
         task=record.request.task,
-        request=record.request,
+        request=request_without_places(record.request),
         settings_by_step=record.settings_by_step,
         inputs={name: stored(entry) for name, entry in clip.files["inputs"].items()},
         stage=batch.stage,
@@ -95,8 +115,8 @@ def preferences_csv(store: ReviewStore, batch_id: int | None = None) -> str:
                 "pair": item.id,
                 "annotator": answer.annotator,
                 "preferred": answer.verdict,
-                "side_a": batch.side_a,
-                "side_b": batch.side_b,
+                "side_a": name_of(batch.side_a),
+                "side_b": name_of(batch.side_b),
                 "clip_a": clip.id,
                 "clip_b": other.id,
                 "checkpoint_a": GenerationRecord.model_validate(clip.record).maker_sha256,
@@ -109,11 +129,13 @@ def preferences_csv(store: ReviewStore, batch_id: int | None = None) -> str:
     return file.getvalue()
 
 
-def label_studio_tasks(store: ReviewStore, clips: ClipFolder, batch_id: int | None = None) -> list[dict[str, Any]]:
+def label_studio_tasks(
+    store: ReviewStore, clips: ClipFolder, batch_id: int | None = None, *, place: Place | None = None
+) -> list[dict[str, Any]]:
     """One task per clip with an annotation per answer, as Label Studio imports them (see LABEL_STUDIO_CONFIG)."""
     tasks: dict[str, dict[str, Any]] = {}
     for answer, _, batch, clip in _answers(store, batch_id, "label"):
-        data = {"video": str(clips.video_of(clip.id)), "clip_id": clip.id, "batch": batch.title}
+        data = {"video": str((place or clips.file_of)(clip.id, CLIP_NAME)), "clip_id": clip.id, "batch": batch.title}
         task = tasks.setdefault(clip.id, {"data": data, "annotations": []})
         created = datetime.fromtimestamp(answer.answered_s, UTC).isoformat()
         result = [_choice("verdict", answer.verdict)]
@@ -171,7 +193,9 @@ def _choice(name: str, value: str) -> dict[str, Any]:
     return {"id": name, "from_name": name, "to_name": "video", "type": "choices", "value": {"choices": [value]}}
 
 
-def clips_jsonl(store: ReviewStore, clips: ClipFolder, batch_id: int | None = None) -> str:
+def clips_jsonl(
+    store: ReviewStore, clips: ClipFolder, batch_id: int | None = None, *, place: Place | None = None
+) -> str:
     """Every clip that is to be labelled, a line each: its id, the paths of its video and latents, and its record."""
     query = select(ClipRow).where(
         ClipRow.id.in_(
@@ -186,9 +210,9 @@ def clips_jsonl(store: ReviewStore, clips: ClipFolder, batch_id: int | None = No
             latents = clip.files["latents"]
             told = {
                 "clip": clip.id,
-                "video": str(clips.video_of(clip.id)),
-                "latents": str(clips.file_of(clip.id, latents["name"])) if latents else None,
-                "record": clip.record,
+                "video": str((place or clips.file_of)(clip.id, CLIP_NAME)),
+                "latents": str((place or clips.file_of)(clip.id, latents["name"])) if latents else None,
+                "record": without_places(GenerationRecord.model_validate(clip.record)).model_dump(mode="json"),
             }
             lines.append(f"{json.dumps(told)}\n")
     return "".join(lines)
@@ -212,6 +236,8 @@ def _answers(
             yield tuple(row)  # type: ignore[misc]
 
 
-def label_studio_json(store: ReviewStore, clips: ClipFolder, batch_id: int | None = None) -> str:
+def label_studio_json(
+    store: ReviewStore, clips: ClipFolder, batch_id: int | None = None, *, place: Place | None = None
+) -> str:
     """The tasks as one file."""
-    return json.dumps(label_studio_tasks(store, clips, batch_id), ensure_ascii=False, indent=1)
+    return json.dumps(label_studio_tasks(store, clips, batch_id, place=place), ensure_ascii=False, indent=1)

@@ -17,9 +17,10 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 
 from engine.contract.errors import UserError
+from studio.json_bodies import BIGGEST_WHOLE, read_body, read_json
 from studio.review.agreement import agreement_of
-from studio.review.annotators import Annotator, annotator_of, lead_of, login_address
-from studio.review.clips import ClipFolder
+from studio.review.annotators import Annotator, annotator_of, is_private, lead_of, login_address
+from studio.review.clips import CLIP_ID, ClipFolder
 from studio.review.export import clips_jsonl, label_studio_config, label_studio_json, negatives, preferences_csv
 from studio.review.labels import Answer, is_swapped, read_key_press
 from studio.review.preferences import preferences_of
@@ -31,6 +32,8 @@ from studio.review.words import WORDS
 
 PREFIX = "/review"
 MOST_EVENTS = 200
+LONGEST_BODY = 2**20
+"""Bytes of so many events, with a note each."""
 CLIP_AGE_S = 24 * 60 * 60
 """Clips never change, so the browser keeps what it loaded ahead."""
 Endpoint = Callable[[Request], Response]
@@ -87,23 +90,24 @@ class ReviewRoutes:
     def queue(self, request: Request) -> Response:
         """The annotator's next items."""
         annotator = annotator_of(request)
-        return JSONResponse(self._queue(annotator, request.path_params["batch"]))
+        return JSONResponse(self._queue(annotator, _number(request.path_params["batch"])))
 
     async def keys(self, request: Request) -> Response:
         """Keep key presses, each in a transaction of its own, in order; then the next items."""
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return PlainTextResponse("Send application/json", 415)
         try:
-            values = await request.json()
-        except ValueError:
-            return _refused(UserError("What was sent is not JSON."))
+            annotator_of(request)  # before a word of it is read
+            values = read_json(await read_body(request.receive, LONGEST_BODY))
+        except UserError as error:
+            return _refused(error)
         return await run_in_threadpool(self._said_now, self._keep, request, values)
 
     def clip(self, request: Request) -> Response:
         """A clip's video."""
         annotator_of(request)
         clip_id = request.path_params["clip"].removesuffix(".mp4")
-        if not (len(clip_id) == 64 and clip_id.isalnum()) or not self._clips.video_of(clip_id).is_file():
+        if not CLIP_ID.fullmatch(clip_id) or not self._clips.video_of(clip_id).is_file():
             return PlainTextResponse("Not found", 404)
         headers = {"Cache-Control": f"private, max-age={CLIP_AGE_S}, immutable"}
         return FileResponse(self._clips.video_of(clip_id), media_type="video/mp4", headers=headers)
@@ -111,7 +115,7 @@ class ReviewRoutes:
     def progress(self, request: Request) -> Response:
         """How far the annotator is with a batch; `since` is when their day began, seconds since the epoch."""
         annotator = annotator_of(request)
-        batch = self._store.batch(request.path_params["batch"])
+        batch = self._store.batch(_number(request.path_params["batch"]))
         try:
             since_s = float(request.query_params.get("since", "0"))
         except ValueError:
@@ -123,7 +127,7 @@ class ReviewRoutes:
     def agreement(self, request: Request) -> Response:
         """Agreement and progress, or preferences, of one batch, as the reader may know them."""
         reader = annotator_of(request)
-        batch = self._store.batch(request.path_params["batch"])
+        batch = self._store.batch(_number(request.path_params["batch"]))
         database = self._store.database
         found = agreement_of(database, batch.id, reader.name, self._store.issues)
         said: dict[str, Any] = asdict(found) | {"confusion": found.confusion.tolist(), "kind": batch.kind}
@@ -138,19 +142,22 @@ class ReviewRoutes:
         """The labels, or the clips, as a file; for leads, since it tells what annotators are not to know."""
         lead_of(request)
         asked, issue = request.query_params.get("batch"), request.query_params.get("issue") or None
-        batch_id = int(asked) if asked and asked.isdecimal() else None
+        batch_id = _number(asked) if asked and asked.isdecimal() else None
         kind = request.path_params["format"]
+        # Only a program of this very machine can do anything with where its files are.
+        here = request.query_params.get("paths") == "here" and is_private(request)
+        place = self._clips.file_of if here else self._clips.told_place
         if kind == "negatives.jsonl":
-            records = negatives(self._store, self._clips, batch_id, issue)
+            records = negatives(self._store, self._clips, batch_id, issue, place=place)
             text = "".join(f"{record.model_dump_json()}\n" for record in records)
         elif kind == "preferences.csv":
             text = preferences_csv(self._store, batch_id)
         elif kind == "label-studio.json":
-            text = label_studio_json(self._store, self._clips, batch_id)
+            text = label_studio_json(self._store, self._clips, batch_id, place=place)
         elif kind == "label-studio.xml":
             text = label_studio_config(self._store)
         elif kind == "clips.jsonl":
-            text = clips_jsonl(self._store, self._clips, batch_id)
+            text = clips_jsonl(self._store, self._clips, batch_id, place=place)
         else:
             return PlainTextResponse("Not found", 404)
         headers = {"Content-Disposition": f'attachment; filename="{kind}"', "Cache-Control": "no-store"}
@@ -158,7 +165,7 @@ class ReviewRoutes:
 
     def _keep(self, request: Request, values: Any) -> Response:
         annotator = annotator_of(request)
-        batch_id = request.path_params["batch"]
+        batch_id = _number(request.path_params["batch"])
         if not isinstance(values, list) or len(values) > MOST_EVENTS:
             raise UserError(f"Send a list of at most {MOST_EVENTS} key presses.", "events")
         kept, refused = [], []
@@ -213,6 +220,14 @@ def _item(annotator: Annotator, kind: str, item: ItemRow, clips: list[ClipSize],
     if len(shown) > 1 and is_swapped(item.id, annotator.name):
         shown.reverse()
     return {"item": item.id, "kind": kind, "clips": shown, "marks": answer.marks, "note": answer.note}
+
+
+def _number(value: str | int) -> int:
+    """A row's number; beyond what a database counts there is none."""
+    number = int(value)
+    if number >= BIGGEST_WHOLE:
+        raise UserError(f"There is no batch {str(value)[:40]}.", "batch")
+    return number
 
 
 def _refused(error: UserError) -> Response:

@@ -14,6 +14,7 @@ from gradio.components.api_component import Api
 
 from engine.contract.errors import UserError
 from engine.contract.presets import GUIDANCE_PRESETS, SPEED_PRESETS
+from engine.contract.records import GenerationRecord, without_places
 from engine.contract.request import GenerationRequest
 from engine.contract.variants import TASK_INFO, VARIANTS, Task
 from studio.fields import SettingField, all_fields, json_schema
@@ -115,7 +116,7 @@ async def _generate_and_wait(
     result = studio.store.result_of(job)
     if result is None or job.record is None:
         raise gr.Error(job.error or f"The job was {job.state}.")
-    return result, job.record
+    return result, without_places(GenerationRecord.model_validate(job.record)).model_dump(mode="json")
 
 
 async def _wait_for(studio: Studio, job: Job) -> Job:

@@ -5,6 +5,7 @@ settings and leaves a line in the video: where the line is depends on them, so t
 While the file `hold` is there, a step that has begun does not end; a number in it is the first step that is held.
 """
 
+import hashlib
 import io
 import json
 import sys
@@ -17,8 +18,8 @@ from PIL import Image
 
 from engine.contract.errors import FaceNotFound, StopEarly
 from engine.contract.progress import Progress, ProgressCallback, ignore_progress
-from engine.contract.records import METADATA_KEY, GenerationRecord
-from engine.contract.request import GenerationRequest
+from engine.contract.records import METADATA_KEY, GenerationRecord, without_places
+from engine.contract.request import INPUT_FIELDS, GenerationRequest
 from engine.contract.settings import LiveSettings
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.picture import even_size, read_picture
@@ -71,8 +72,8 @@ class SmallEngine:
         record = GenerationRecord(
             request=request,
             settings_by_step=tuple(used) if any(step != request.settings.live for step in used) else (),
-            checkpoint_sha256="0" * 64,
-            inputs_sha256={"audio": "0" * 64},
+            checkpoint_sha256=hashlib.sha256(request.model.encode()).hexdigest(),
+            inputs_sha256={name: _sha256(path) for name in INPUT_FIELDS if (path := getattr(request, name))},
             face_box=request.face_box or box,
             width_px=width,
             height_px=height,
@@ -80,7 +81,7 @@ class SmallEngine:
             fps=FPS,
             notices=(*((notice,) if notice else ()), *notices),
         )
-        metadata = {METADATA_KEY: record.model_dump_json(exclude={"seconds"})}
+        metadata = {METADATA_KEY: without_places(record).model_dump_json(exclude={"seconds"})}
         with VideoWriter(request.out, (width, height), FPS, wave, metadata=metadata) as writer:
             for index in range(frames):
                 on_progress(Progress(stage="decoding", done=index, total=frames, fraction=1.0, seconds_left=0.0))
@@ -140,6 +141,10 @@ class SmallEngine:
             return self.hold is not None and step >= int(self.hold.read_text() or 0)
         except FileNotFoundError:
             return False
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _kept_steps(kept: Path | None) -> list[LiveSettings]:

@@ -117,3 +117,9 @@ def test_a_wrong_token_or_name_is_said(reviews: ReviewStore, labelled: ClipFolde
     with pytest.raises(UserError, match="owner/name"):
         push_dataset(reviews, labelled, "labels", TOKEN, endpoint=endpoint)
     assert not hub.files
+
+
+def test_offline_is_one_line_without_the_token(reviews: ReviewStore, labelled: ClipFolder):
+    with pytest.raises(UserError, match="did not take the labels") as said:
+        push_dataset(reviews, labelled, "owner/labels", TOKEN, endpoint="http://127.0.0.1:9")
+    assert "\n" not in said.value.message and TOKEN not in said.value.message

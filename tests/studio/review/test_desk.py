@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,8 +33,9 @@ def desk(studio: Studio) -> Iterator[ReviewDesk]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, portrait: Path, voice: Path) -> Path:
-    """Three videos with latents, and one without."""
+    """Three videos with latents, and one without; what they were made from beside them."""
     folder = tmp_path_factory.mktemp("clips")
+    portrait, voice = (Path(shutil.copy(path, folder)) for path in (portrait, voice))
     for seed in range(4):
         values = {"image": portrait, "audio": voice, "seed": seed, "out": folder / f"clip-{seed}.mp4"}
         latents = folder / f"clip-{seed}.safetensors" if seed else None
@@ -137,7 +139,7 @@ def test_two_models_become_blind_pairs(desk: ReviewDesk, portrait: Path, voice: 
         desk.store.press("ada", batch.id, key(item.id, "prefer", choice="tie"))
     lines = list(csv.DictReader(io.StringIO(preferences_csv(desk.store, batch.id))))
     assert [line["preferred"] for line in lines] == ["tie", "tie"]
-    assert {line["side_b"] for line in lines} == {str(nano_folder)}
+    assert {line["side_b"] for line in lines} == {nano_folder.name}
 
 
 def test_too_many_or_no_candidates_are_refused(desk: ReviewDesk, portrait: Path, voice: Path):

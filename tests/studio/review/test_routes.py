@@ -169,3 +169,44 @@ def test_on_spaces_the_owner_leads_and_strangers_must_log_in(app, filled, monkey
     signed_in["oauth_info"]["userinfo"]["preferred_username"] = "visitor"
     assert TestClient(logged_in).get(f"/review/queue/{batch}").status_code == 200
     assert TestClient(logged_in).get("/review/export/preferences.csv").status_code == 403
+
+
+@pytest.mark.parametrize("number", [2**63, 10**30])
+@pytest.mark.parametrize("path", ["queue/{}", "agreement/{}", "export/negatives.jsonl?batch={}", "progress/{}"])
+def test_a_number_beyond_every_database_is_one_line(client, reviews, path, number):
+    answer = client.get(f"/review/{path.format(number)}")
+    assert answer.status_code == 400 and answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b"[" * 200 + b"]" * 200,
+        b'[{"client_id": "\\ud800", "item": 1, "kind": "note", "text": "\\udfff"}]',
+        b'[{"client_id": "client-0000", "item": 9223372036854775808, "kind": "good"}]',
+        b'[{"client_id": "client-0000", "item": NaN, "kind": "good"}]',
+        b"\xff\xfe",
+        b"",
+        b"[" + b" " * 2**21 + b"]",
+    ],
+)
+def test_what_no_browser_sends_is_one_line(client, filled, body):
+    answer = client.post(f"/review/keys/{filled(1)}", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 413) and answer.json()["error"]
+
+
+def test_nothing_is_read_before_the_login(app, filled):
+    batch = filled(1)
+    for name, value in ACCOUNTS.items():
+        setattr(app, name, value)
+    long = b"[" + b" " * 2**21 + b"]"
+    answer = TestClient(app).post(f"/review/keys/{batch}", content=long, headers={"content-type": "application/json"})
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("name", ["forwarded", "x-forwarded-for", "x-real-ip"])
+def test_who_comes_through_a_proxy_does_not_lead_without_a_login(client, reviews, name):
+    assert client.get("/review/setup").json()["annotator"]["lead"]
+    assert not client.get("/review/setup", headers={name: "192.0.2.1"}).json()["annotator"]["lead"]
+    assert client.get("/review/export/preferences.csv", headers={name: "192.0.2.1"}).status_code == 403
