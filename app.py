@@ -130,8 +130,10 @@ class LocalEngine:
         from engine.media.audio import SAMPLE_RATE_HZ, is_silent, read_audio
         from engine.media.inputs import SILENCE_NOTICE
 
-        wave = read_audio(path, max_s=find_variant(self._model).max_audio_s)
-        return VoiceView(len(wave) / SAMPLE_RATE_HZ, SILENCE_NOTICE if is_silent(wave) else None)
+        notices: list[str] = []
+        wave = read_audio(path, max_s=find_variant(self._model).max_audio_s, notices=notices)
+        notices += [SILENCE_NOTICE] if is_silent(wave) else []
+        return VoiceView(len(wave) / SAMPLE_RATE_HZ, " ".join(notices) or None)
 
     def preview(self, request: GenerationRequest, at_s: float) -> bytes:
         """A second of the voice around `at_s`, spoken by a small copy of the picture. Raises UserError."""

@@ -192,6 +192,13 @@ class Settings(Section):
     )
     negative_prompt: str = Field(default="", max_length=2000, title="Negative prompt", description="What to avoid.")
     lora_scale: float = Field(default=1.0, ge=0.0, le=2.0, title="LoRA scale", description="Strength of the LoRA file.")
+    longest_side_px: int = Field(
+        default=1920,
+        ge=256,
+        le=8192,
+        title="Longest side",
+        description="A larger picture is drawn at this size, in px.",
+    )
 
     @property
     def live(self) -> LiveSettings:

@@ -97,12 +97,59 @@ def find_face(picture: np.ndarray, *, field: str = "image") -> tuple[Face, str |
     return faces[0], several_faces_notice(faces)
 
 
-def track_face(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
+def face_in(faces: list[Face], box: Box, shape: tuple[int, ...]) -> Face | None:
+    """The face whose middle lies in `box`, fractions of a picture of `shape` (height, width, ...); None without one."""
+    x0, y0, x1, y1 = box
+    for face in faces:
+        x, y = face.landmarks_px[:, :2].mean(axis=0) / [shape[1], shape[0]]
+        if x0 <= x <= x1 and y0 <= y <= y1:
+            return face
+    return None
+
+
+class SpeakerChoice:
+    """Who of a film's faces speaks: the one in `box`, or the largest of the first frame that shows one; and who that is
+    again after it was lost, in a cut or behind a hand."""
+
+    def __init__(self, box: Box | None = None) -> None:
+        self._box = box
+        self._last: np.ndarray | None = None
+        self.faces = 0
+        """How many were seen where the choice was made."""
+
+    def choose(self, faces: list[Face], shape: tuple[int, ...]) -> np.ndarray | None:
+        """The speaker's landmarks among `faces` of a frame, or None where the speaker is not there."""
+        if not faces:
+            return None
+        if self._last is not None:
+            return _again(faces, self._last)
+        chosen = faces[0] if self._box is None else face_in(faces, self._box, shape)
+        if chosen is None:
+            return None
+        self.faces = len(faces)
+        return chosen.landmarks_px
+
+    def saw(self, landmarks_px: np.ndarray | None) -> None:
+        """Where the speaker was last."""
+        self._last = self._last if landmarks_px is None else landmarks_px
+
+
+def _again(faces: list[Face], last_px: np.ndarray) -> np.ndarray:
+    """The face that lies where the speaker's was; after a cut, the one whose skull is most like it."""
+    there = [face.landmarks_px for face in faces if _same_face(face.landmarks_px, last_px)]
+    return (
+        there[0] if there else min((f.landmarks_px for f in faces), key=lambda points: skull_distance(points, last_px))
+    )
+
+
+def track_face(frames: Iterable[np.ndarray], speaker: SpeakerChoice | None = None) -> Iterator[np.ndarray | None]:
     """Landmarks [468, 3] float32 in px for every frame (uint8 RGB [H, W, 3], one size), or None where there is no face.
 
-    The largest face of the first frame that shows one is followed. FaceMesh tracks inside a square that stays put
-    until the face nears its edge, so that neither the crop nor the size of the face in the frame adds jitter.
+    The face that `speaker` chooses is followed, by default the largest of the first frame that shows one. FaceMesh
+    tracks inside a square that stays put until the face nears its edge, so that neither the crop nor the size of the
+    face in the frame adds jitter.
     """
+    speaker = speaker or SpeakerChoice()
     mesh = _FaceMesh(static=False)
     square: _Square | None = None
     faceless = 0
@@ -112,12 +159,13 @@ def track_face(frames: Iterable[np.ndarray]) -> Iterator[np.ndarray | None]:
             if landmarks_px is None or not _well_inside(landmarks_px, square):
                 if landmarks_px is None:
                     faces = detect_faces(frame, small_too=faceless % SMALL_FACES_EVERY == 0)
-                    landmarks_px = faces[0].landmarks_px if faces else None
+                    landmarks_px = speaker.choose(faces, frame.shape)
                 square = _square_around(landmarks_px, CROP_OF_LANDMARKS) if landmarks_px is not None else None
                 mesh.forget()
                 if square is not None:
                     landmarks_px = mesh.landmarks(frame, square)
             faceless = 0 if landmarks_px is not None else faceless + 1
+            speaker.saw(landmarks_px)
             yield landmarks_px
     finally:
         mesh.close()

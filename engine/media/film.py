@@ -14,7 +14,7 @@ import numpy as np
 from engine.contract.errors import FaceNotFound, UserError
 from engine.contract.settings import LipSyncSettings
 from engine.contract.variants import FPS
-from engine.media.face import track_face
+from engine.media.face import Box, SpeakerChoice, track_face
 from engine.media.video import film_notices, read_timed_frames
 
 MOST_FPS = 120
@@ -124,8 +124,10 @@ def plan_film(film: Film, voice_s: float, settings: LipSyncSettings) -> FilmPlan
     return FilmPlan(indices, np.array(times), times[-1] + frame_s)
 
 
-def read_film(path: Path, *, field: str = "video", max_s: float = 600.0) -> tuple[Film, list[str]]:
-    """Decode `path` once, following its face; returns the film and what the user should know.
+def read_film(
+    path: Path, *, field: str = "video", max_s: float = 600.0, face_box: Box | None = None
+) -> tuple[Film, list[str]]:
+    """Decode `path` once, following the face in `face_box`, or the largest; the film and what to tell its owner.
 
     Raises UserError(field) for a film that is damaged, has one frame, is too long, changes its size midway or has a
     clock that cannot be meant (more than MOST_FPS frames a second, times that stand still or fall), FaceNotFound where
@@ -156,7 +158,8 @@ def read_film(path: Path, *, field: str = "video", max_s: float = 600.0) -> tupl
                 raise _clock_refused(path, odd, len(times), field)
             yield frame
 
-    landmarks = tuple(track_face(frames()))
+    speaker = SpeakerChoice(face_box)
+    landmarks = tuple(track_face(frames(), speaker))
     if len(times) < 2:
         raise UserError(
             f"{path.name} has {len(times)} frame; give a longer film, or the picture itself as image.", field
@@ -171,6 +174,12 @@ def read_film(path: Path, *, field: str = "video", max_s: float = 600.0) -> tupl
         )
     lacking = sum(points is None for points in landmarks)
     if lacking == len(landmarks):
+        if face_box is not None:
+            raise UserError(
+                f"No face of {path.name} has its middle in the box {','.join(f'{edge:g}' for edge in face_box)}; draw "
+                "it round a face of the first frame that shows it, or leave it out.",
+                "face_box",
+            )
         raise FaceNotFound(
             f"No face found in any of the {len(landmarks)} frames of {path.name}; use a film in which a face looks "
             "towards the camera.",
@@ -179,6 +188,8 @@ def read_film(path: Path, *, field: str = "video", max_s: float = 600.0) -> tupl
     notices = film_notices(path, field=field)
     if odd:
         notices.append(f"{odd} of {len(times)} frames had no usable time; they are shown right after the one before.")
+    if speaker.faces > 1 and face_box is None:
+        notices.append(f"{speaker.faces} faces found; the largest one speaks. A face box chooses another.")
     if lacking:
         notices.append(f"{lacking} of {len(landmarks)} frames show no face; they stay as they are.")
     film = Film(path, None, np.array(times) - start, landmarks, shape)

@@ -8,6 +8,7 @@ import io
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pillow_heif
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -76,6 +77,19 @@ def is_picture(path: Path) -> bool:
             return True
     except (OSError, SyntaxError, ValueError):
         return False
+
+
+def drawn_size(width: int, height: int, longest_side_px: int) -> tuple[int, int]:
+    """Width and height at which a picture is drawn: its own, or in proportion with the longest side at the limit."""
+    scale = min(1.0, longest_side_px / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def within(picture: np.ndarray, longest_side_px: int) -> np.ndarray:
+    """`picture` [H, W, 3] at its `drawn_size`; the very array where it is small enough."""
+    height, width = picture.shape[:2]
+    size = drawn_size(width, height, longest_side_px)
+    return picture if size == (width, height) else cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def even_size(picture: np.ndarray) -> np.ndarray:

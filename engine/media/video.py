@@ -363,5 +363,5 @@ def _upright_rgb(frame: av.VideoFrame, aspect: float) -> np.ndarray:
     if abs(aspect - 1) > 1e-3:
         width = max(2, round(frame.width * aspect))
         method = cv2.INTER_AREA if aspect < 1 else cv2.INTER_CUBIC
-        picture = cv2.resize(picture, (width, frame.height), interpolation=method)
+        picture = cv2.resize(picture, (width, frame.height), interpolation=method)  # type: ignore[assignment]
     return np.ascontiguousarray(np.rot90(picture, k=round(frame.rotation / 90)))

@@ -94,12 +94,6 @@ def test_lip_sync_leaves_every_pixel_outside_the_region_as_it_was(ask, film: Pat
     assert changed
 
 
-def test_first_and_last_pictures_of_different_sizes_are_refused(ask, small: Path, portrait: Path):
-    with pytest.raises(UserError, match=r"256×300 px, the last 512×600") as caught:
-        read_inputs(ask(task="first-last-frame", image=small, last_image=portrait))
-    assert caught.value.field == "last_image"
-
-
 def test_first_and_last_pictures_of_different_people_are_said(ask, small: Path, tmp_path: Path):
     # A skull that is a third broader: the hint is a rough one, and misses many pairs of real people.
     Image.open(small).resize((340, 300)).crop((42, 0, 298, 300)).save(tmp_path / "other.png")
