@@ -5,12 +5,14 @@ one line on stderr; 1: anything else; 130: stopped by Ctrl-C. Torch is imported 
 """
 
 import argparse
+import difflib
 import hashlib
 import json
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,15 +29,42 @@ from engine.contract.request import GenerationRequest, build_request, flatten
 from engine.contract.settings import Settings
 from engine.contract.variants import NANO, VARIANTS, find_variant
 
+MOST_SETTINGS_BYTES = 1_000_000
 REQUEST_FLAGS = [name for name in GenerationRequest.model_fields if not name.startswith("settings")]
 
 
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose complaints are one line, not a page of usage."""
 
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As argparse does, but that a flag may be written with _ where it has -, and a slip is answered with the flag
+        that was meant."""
+        given = [_with_hyphens(word) for word in (sys.argv[1:] if args is None else args)]
+        known, left = self.parse_known_args(given, namespace)
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}{self._meant(left)}")
+        return known
+
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments."""
         raise UserError(f"{message}; see {self.prog} --help.")
+
+    def _meant(self, left: Sequence[str]) -> str:
+        """The flag nearest to the first one that nobody knows."""
+        commands = [action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        parsers = [self, *(parser for choices in commands for parser in choices.values())]
+        flags = {flag for parser in parsers for flag in parser._option_string_actions}
+        wrong = next((word.partition("=")[0] for word in left if word.startswith("-")), None)
+        near = difflib.get_close_matches(wrong, flags, 1) if wrong else []
+        return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _with_hyphens(word: str) -> str:
+    """`--long_video.mode=off` as `--long-video.mode=off`; what is no flag stays."""
+    if not word.startswith("--"):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
 
 
 def settings_fields(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, FieldInfo]:
@@ -68,7 +97,9 @@ def make_parser() -> argparse.ArgumentParser:
     for name, info in settings_fields().items():
         # A switch may be given without a value.
         switch: dict[str, Any] = {"nargs": "?", "const": "true"} if info.annotation is bool else {}
-        group.add_argument(f"--{name}", dest=name, help=_help(info, defaults[name]), metavar="VALUE", **switch)
+        group.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, help=_help(info, defaults[name]), metavar="VALUE", **switch
+        )
     inspect = commands.add_parser("inspect", help="print how a video was made", allow_abbrev=False)
     inspect.add_argument("video", type=Path)
     models = commands.add_parser("models", help="list, download or verify the models", allow_abbrev=False)
@@ -107,10 +138,22 @@ def parse_request(arguments: argparse.Namespace) -> GenerationRequest:
 
 def _read_settings(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"The settings {path} are a folder or a device; give a JSON file.", "settings")
+        if path.is_file() and path.stat().st_size > MOST_SETTINGS_BYTES:
+            raise UserError(
+                f"The settings file {path} has {path.stat().st_size} bytes, more than {MOST_SETTINGS_BYTES}: it is no "
+                "settings file.",
+                "settings",
+            )
         settings = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise UserError(f"The settings file {path} is nested too deep; settings have two levels.", "settings") from None
     except OSError as error:
         raise UserError(f"The settings file {path} cannot be read: {error.strerror}.", "settings") from None
     except ValueError as error:
+        if isinstance(error, UserError):
+            raise
         raise UserError(f"The settings file {path} is not JSON: {error}.", "settings") from None
     if not isinstance(settings, dict):
         raise UserError(f"The settings file {path} must hold an object such as {{'guidance': …}}.", "settings")
@@ -121,6 +164,8 @@ def generate(arguments: argparse.Namespace) -> None:
     """Make one video, with a progress bar where somebody watches."""
     request = parse_request(arguments)
     kept = Path(arguments.keep_latents) if arguments.keep_latents else None
+    if kept is not None and kept.is_dir():
+        raise UserError(f"{kept} is a folder; give the name of a file for the latents.", "keep_latents")
     if kept is not None and not kept.parent.is_dir():
         raise UserError(f"The folder {kept.parent} does not exist; create it or choose another.", "keep_latents")
     from engine.session import Session

@@ -7,7 +7,9 @@ is left out is the model's own default. `client.view_api()` lists them.
 import shutil
 import sys
 
+import httpx
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 
 
 def make_talking_head(address: str, picture: str, voice: str, out: str) -> dict[str, object]:
@@ -29,5 +31,12 @@ if __name__ == "__main__":
     if len(sys.argv) < 3:
         sys.exit("usage: python examples/api.py PICTURE VOICE [OUT.mp4] [ADDRESS]")
     picture, voice, out, address = [*sys.argv[1:], *("talk.mp4", "http://127.0.0.1:7860")[len(sys.argv) - 3 :]][:4]
-    made = make_talking_head(address, picture, voice, out)
+    try:
+        made = make_talking_head(address, picture, voice, out)
+    except (httpx.TransportError, ConnectionError):
+        print(f"No studio answers at {address}: start one with `make studio`, or give its address.", file=sys.stderr)
+        sys.exit(2)
+    except (AppError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     print(f"{out}: {made['width_px']} x {made['height_px']} px, {made['num_frames']} frames")

@@ -117,8 +117,8 @@ def _portrait(path: Path, box: Box | None, name: str, notices: list[str], longes
     if picture is not given:
         sizes = [f"{shape[1]}×{shape[0]}" for shape in (given.shape, picture.shape)]
         notices.append(
-            f"The picture's {sizes[0]} px are drawn at {sizes[1]}: the longest side is {longest} px, unless you ask for "
-            "more."
+            f"The picture's {sizes[0]} px are drawn at {sizes[1]}: the longest side is {longest} px, unless you ask "
+            "for more."
         )
     if box is None:
         face, said = find_face(picture, field=name)

@@ -31,7 +31,16 @@ ReleasedTransformer = Literal["preview", "flash"]
 Model = TypeVar("Model", bound=nn.Module)
 
 
-UNREADABLE = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError)
+UNREADABLE = (
+    SafetensorError,
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    OSError,
+    KeyError,
+    IndexError,
+)
 """What libraries raise for weights files that are cut short, damaged, or would have to run code to be read."""
 
 

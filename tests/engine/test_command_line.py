@@ -1,6 +1,9 @@
 """The command line says what was wrong in one line, exits with 2 and leaves no file; and every setting is a flag."""
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +21,7 @@ from engine.contract.request import flatten
 from engine.contract.variants import NANO, PREVIEW, VARIANTS
 from tests.conftest import RATE_HZ, voice_like
 
+ROOT = Path(__file__).parents[2]
 BARE = ["generate", "--image", "face.png", "--audio", "voice.wav", "--out", "out.mp4"]
 
 
@@ -211,3 +215,54 @@ def test_the_doctors_verdict_agrees_with_its_findings(capsys: pytest.CaptureFixt
     assert code == (1 if missing else 0)
     assert (str(missing) if missing else "Everything") in verdict
     assert any(line.startswith("ok") and "torch" in line for line in findings)
+
+
+@pytest.mark.parametrize("style", ["--lip-sync.audio-shorter", "--lip_sync.audio_shorter", "--lip-sync.audio_shorter"])
+def test_a_flag_may_be_written_with_either_dash(style: str):
+    assert parsed(style, "cut")["lip_sync.audio_shorter"] == "cut"
+    assert parsed(f"{style}=cut")["lip_sync.audio_shorter"] == "cut"
+
+
+def test_help_shows_one_style_of_flags(capsys):
+    with pytest.raises(SystemExit):
+        make_parser().parse_args(["generate", "--help"])
+    flags = re.findall(r"(?<=\s)--[\w.-]+", capsys.readouterr().out)
+    assert len(flags) > 40 and not [flag for flag in flags if "_" in flag]
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [("--imgae", "--image"), ("--guidance.adio", "--guidance.audio"), ("--sampling-steps", "--sampling.steps")],
+)
+def test_a_slip_is_answered_with_the_flag_that_was_meant(slip: str, meant: str, capsys):
+    assert main(["generate", "--audio", "a.wav", "--out", "o.mp4", slip, "3"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"did you mean {meant}?" in line
+
+
+def test_odd_settings_files_and_places_are_one_line(portrait, voice, tmp_path, capsys):
+    deep, fifo = tmp_path / "deep.json", tmp_path / "fifo"
+    deep.write_text("[" * 100_000 + "]" * 100_000)
+    os.mkfifo(fifo)
+    large = tmp_path / "large.json"
+    large.write_bytes(b" " * 2_000_000)
+    good = ["generate", "--image", str(portrait), "--audio", str(voice), "--out", str(tmp_path / "o.mp4")]
+    for name, words in [(deep, "nested"), (fifo, "device"), (Path("/dev/zero"), "device"), (large, "bytes")]:
+        assert main([*good, "--settings", str(name)]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert words in line
+    assert main([*good, "--keep-latents", str(tmp_path)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["python", "api.py"], ["sh", "api.sh"]])
+def test_the_examples_say_where_no_studio_answers(command, portrait, voice, tmp_path):
+    program = sys.executable if command[0] == "python" else command[0]
+    line = [program, str(ROOT / "examples" / command[1]), str(portrait), str(voice), str(tmp_path / "o.mp4")]
+    if command[0] == "sh" and shutil.which("curl") is None:
+        pytest.skip("the program curl is not installed")
+    done = subprocess.run([*line, "http://127.0.0.1:9"], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines() == [
+        "No studio answers at http://127.0.0.1:9: start one with `make studio`, or give its address."
+    ]

@@ -189,3 +189,12 @@ def test_the_asked_precision_is_loaded_but_norms_and_time_stay_exact():
         encoder_hidden_states_audio=torch.randn(1, 10, 48).bfloat16(),
     ).sample
     assert velocity.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("content", [b"text", b"e", b"(dp0", b"\x80\x04.", b"PK\x03\x04", b""])
+@pytest.mark.parametrize("suffix", [".bin", ".pth", ".pt", ".safetensors"])
+def test_a_file_that_holds_no_weights_is_one_line_whatever_is_in_it(content: bytes, suffix: str, tmp_path: Path):
+    path = tmp_path / f"weights{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"cannot be read as plain tensors|more than named tensors"):
+        checkpoints.read_tensors(path)
