@@ -37,7 +37,7 @@ def _allowed(desk: ReviewDesk) -> int:
 
 def _candidates(examples: Examples, most: int) -> Candidates:
     """At most `most` clips of different faces, voices and moods, in this order; the rest of them by seeds."""
-    images, voices, prompts = examples.portraits[:3], examples.voices[:2], PROMPTS
+    images, voices, prompts = examples.portraits[:3], examples.voices[:2], list(PROMPTS)
     if len(images) * len(voices) * len(prompts) > most:
         prompts = prompts[:1]
     if len(images) * len(voices) > most:

@@ -88,7 +88,10 @@ class Trainings:
                 folder / RUN_NAME,
             ]
             arguments += ["--preset", preset, "--steps", str(steps), "--budget", str(budget)]
-            arguments += [*(["--corpus", speech] if speech else []), *(["--issue", issue] if issue else [])]
+            if speech:
+                arguments += ["--corpus", speech]
+            if issue:
+                arguments += ["--issue", issue]
             described = {"model": str(model), "issue": issue, "labels": labels, "steps": steps, "budget": budget}
             described |= {"preset": preset}
             programs.start(folder, [*self._command, *arguments], described)

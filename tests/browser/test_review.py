@@ -82,7 +82,7 @@ def test_clips_are_labelled_with_keys_alone(server: Server, visitor: Visitor, fo
     (issue,) = records[0]["issues"]
     assert (issue["id"], issue["severity"], records[0]["note"]) == ("jitter", 3, "at the start")
     assert issue["region"] == pytest.approx([0.25, 0.25, 0.75, 0.5], abs=0.02)
-    assert issue["span_s"][0] > 0
+    assert issue["frames"][0] > 0
     page.keyboard.press("u")
     assert next_clip_after(page, third) == second
     page.keyboard.press("u")
