@@ -28,7 +28,7 @@ from engine.contract.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest
 from studio.clock import SteadyClock
 from studio.identity import turn_of
 from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job, JobRow, State, Stop, Transaction, UploadRow, open_database
-from studio.private_files import FOLDER_MODE, make_private, private_folder
+from studio.private_files import DISK_IS_FULL, FOLDER_MODE, FULL_DISK, make_private, private_folder
 from studio.safe_copies import check_database
 
 PREVIEW_NAME = "preview.webp"
@@ -90,7 +90,9 @@ class JobStore:
                     kept[name] = f"{name}-{_plain(_named(name, source))}{source.suffix.lower()}"
                     shutil.copyfile(source, folder / kept[name])
         except OSError as error:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            if error.errno in DISK_IS_FULL:
+                raise UserError(FULL_DISK) from error
             raise UserError(f"{source.name} cannot be read ({error.strerror}); choose it again.", name) from error
         day = datetime.now(UTC).strftime("%Y%m%d")
         named_after = next(name for name in ("image", "video", "audio") if getattr(request, name) is not None)

@@ -19,21 +19,19 @@ class StudioMCPServer(gradio.mcp.GradioMCPServer):
     """Asks the API in the name of whoever calls, and takes lists of files."""
 
     def _get_or_create_client(self) -> Client:
-        """A client of our own server with the caller's login, kept for their next call."""
+        """A client of our own server with the caller's cookies, for what it uploads too; kept for their next call."""
         request: Request | None = self.mcp_server.request_context.request
-        token = _login_of(request, self.blocks.app) if request is not None else None
-        kept: dict[str | None, Client] = self.__dict__.setdefault("_clients", {})
-        if token not in kept:
-            self._client_instance = None
-            kept[token] = self._logged_in(token)
+        cookie = request.headers.get("cookie", "") if request is not None else ""
+        if not cookie:
+            return super()._get_or_create_client()
+        kept: dict[str, Client] = self.__dict__.setdefault("_clients", {})
+        if cookie not in kept:
+            kept[cookie] = self._logged_in(cookie)
             while len(kept) > MOST_CLIENTS:
                 kept.pop(next(iter(kept)))
-        return kept[token]
+        return kept[cookie]
 
-    def _logged_in(self, token: str | None) -> Client:
-        if token is None:
-            return super()._get_or_create_client()
-        cookie = f"access-token-unsecure-{self.blocks.app.cookie_id}={token}"
+    def _logged_in(self, cookie: str) -> Client:
         return Client(
             self.local_url or self.blocks.local_url,
             download_files=False,
@@ -73,11 +71,3 @@ class StudioMCPServer(gradio.mcp.GradioMCPServer):
 def install() -> None:
     """Let Gradio make this server where it would make its own."""
     gradio.mcp.GradioMCPServer = StudioMCPServer  # type: ignore[misc]
-
-
-def _login_of(request: Request, app: Any) -> str | None:
-    for name in (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}"):
-        token = request.cookies.get(name)
-        if token in app.tokens:
-            return token
-    return None

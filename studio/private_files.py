@@ -4,11 +4,14 @@ On a system without such permissions nothing changes.
 """
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
 
 FOLDER_MODE, FILE_MODE = 0o700, 0o600
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL_DISK = "The studio's disk is full; make room, in the Library for one, and try again."
 SECRET_NAME = "secret"
 SECRET_BYTES = 32
 

@@ -23,6 +23,7 @@ from studio.front_door import JSON_BODY
 from studio.identity import ANONYMOUS, Identities, Network
 from studio.jobs import DRAFT_NAME, POSTER_NAME, JobStore
 from studio.json_bodies import walk
+from studio.private_files import DISK_IS_FULL, FULL_DISK
 from studio.words import LANGUAGE, preferred_language
 
 COOKIE = "echomimic-visitor"
@@ -88,14 +89,22 @@ class VisitorGate:
             await PlainTextResponse("Not found", 404)(scope, receive, send)
         elif (sent := scope.get(JSON_BODY)) and not await run_in_threadpool(self._may_send, sent, visitor):
             await JSONResponse({"error": "That file is not yours; choose it again."}, 403)(scope, receive, send)
-        elif path.endswith(UPLOAD_ROUTE) and scope["method"] == "POST" and visitor:
-            await self._app(scope, receive, self._remember_upload(visitor, send))
+        elif path.endswith(UPLOAD_ROUTE) and scope["method"] == "POST":
+            await self._upload(scope, receive, send, visitor or ANONYMOUS)
         elif path == "/" and not visitor:
             known = await run_in_threadpool(self._identities.cookie_for_earlier, cookie, self._store.knows_visitor)
             given = known or self._identities.new_cookie()
             await self._app(scope, receive, _give_cookie(given, secure=_is_secure(scope, headers), send=send))
         else:
             await self._app(scope, receive, send)
+
+    async def _upload(self, scope: Message, receive: Receive, send: Send, visitor: str) -> None:
+        try:
+            await self._app(scope, receive, self._remember_upload(visitor, send))
+        except OSError as error:
+            if error.errno not in DISK_IS_FULL:
+                raise
+            await JSONResponse({"detail": FULL_DISK}, 507)(scope, receive, send)
 
     def _note_caller(self, scope: Message, headers: Headers, path: str) -> None:
         """Write down who calls; the MCP server's own request says whom it asks for."""
@@ -127,7 +136,8 @@ class VisitorGate:
         if file.is_relative_to(self._uploads):
             below = file.relative_to(self._uploads).parts
             uploaders = self._store.uploaders(below[0]) if below else set()
-            return bool(below) and (not uploaders or visitor in uploaders)
+            known = visitor in uploaders or (ANONYMOUS in uploaders and _has_no_cookie(visitor))
+            return bool(below) and (not uploaders or known)
         return not file.is_relative_to(self._store.folder)
 
     def _may_send(self, sent: Any, visitor: str) -> bool:
@@ -166,6 +176,11 @@ def _cookie(headers: Headers) -> str:
     except CookieError:
         return ""
     return found.value if found else ""
+
+
+def _has_no_cookie(visitor: str) -> bool:
+    """One file may come from many: who keeps no cookie is let have what somebody without one brought too."""
+    return not visitor or visitor.startswith(ANONYMOUS)
 
 
 def _is_secure(scope: Message, headers: Headers) -> bool:

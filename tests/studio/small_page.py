@@ -37,8 +37,6 @@ class Visitor:
         self.client = httpx.Client(base_url=self.address, timeout=60.0, headers=headers, follow_redirects=True)
         if self.account is not None:
             self.client.post("login", data=dict(zip(("username", "password"), self.account, strict=True)))
-            for name, value in list(self.client.cookies.items()):  # the other one wants https
-                self.client.cookies.set(name, value)
         self.client.get("")
 
     @property

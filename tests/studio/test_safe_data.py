@@ -1,6 +1,7 @@
 """What is kept survives a damaged file, a wrong clock and a kill; and it is this account's alone."""
 
 import os
+import shutil
 import sqlite3
 import stat
 import time
@@ -202,3 +203,16 @@ def test_what_is_kept_is_closed_to_other_accounts(tmp_path: Path):
     (shared / "somebodys.txt").touch()
     data_folder(shared)
     assert stat.S_IMODE(shared.stat().st_mode) == 0o755  # not ours to close
+
+
+def test_a_full_disk_is_said_when_a_job_is_sent(
+    store: JobStore, asked: GenerationRequest, monkeypatch: pytest.MonkeyPatch
+):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no device that is always full")
+    taken = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", lambda source, target: taken(source, full))
+    with pytest.raises(UserError, match="disk is full"):
+        store.submit(":me", asked)
+    assert store.count() == 0 and not list(store.files.iterdir())

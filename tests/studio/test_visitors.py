@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.routing import Route
@@ -102,3 +103,27 @@ def test_uploads_are_deleted_after_their_time_and_forgotten(gated: Starlette, st
 def a_record(request: GenerationRequest) -> GenerationRecord:
     sizes = {"width_px": 64, "height_px": 64, "num_frames": 25, "fps": 25.0}
     return GenerationRecord(request=request, checkpoint_sha256="0" * 64, inputs_sha256={}, **sizes)
+
+
+def test_one_file_brought_by_two_is_had_by_both(gated: Starlette):
+    mine, theirs, nobody = new_visitor(gated), new_visitor(gated), TestClient(gated)
+    (path,) = mine.post("/gradio_api/upload", content=b"the same").json()
+    assert nobody.get(f"/gradio_api/file={path}").status_code == 404
+    nobody.post("/gradio_api/upload", content=b"the same")
+    assert [client.get(f"/gradio_api/file={path}").status_code for client in (mine, nobody, theirs)] == [200, 200, 404]
+
+
+def test_a_full_disk_is_said_where_it_is_met(store: JobStore, uploads: Path):
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no device that is always full")
+
+    async def upload(request: Request) -> JSONResponse:
+        with full.open("wb") as file:
+            file.write(await request.body() * 100_000)
+        return JSONResponse([])
+
+    gate = Middleware(VisitorGate, store=store, uploads=uploads)
+    app = Starlette(routes=[Route("/gradio_api/upload", upload, methods=["POST"])], middleware=[gate])
+    answer = TestClient(app).post("/gradio_api/upload", content=b"picture")
+    assert answer.status_code == 507 and "disk is full" in answer.json()["detail"]
