@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import JSONResponse
 
 from engine.contract.errors import UserError
@@ -141,11 +142,9 @@ class SlowLogins:
 
 def is_logged_in(scope: Message, headers: Headers) -> bool:
     """Whether no login is asked for, or the request comes with one."""
-    app = scope.get("app")
+    app: Any = scope.get("app")
     if getattr(app, "auth", None) is None:
         return True
-    from starlette.requests import cookie_parser
-
     cookies = cookie_parser(headers.get("cookie", ""))
     names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
     return any(cookies.get(name) in app.tokens for name in names if cookies.get(name))

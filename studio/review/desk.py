@@ -5,7 +5,7 @@ Knows nothing about HTTP or Gradio; `routes` and `studio.tabs` are thin layers o
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,12 @@ class ReviewDesk:
         self.studio = studio
         self.store = ReviewStore(Database(url or f"sqlite:///{folder / 'review.sqlite'}"), read_issues())
         ports = studio.ports
-        views = {"image": ports.view_portrait, "last_image": ports.view_portrait}
-        views |= {"video": ports.view_film, "audio": ports.view_voice}
+        views: dict[str, Callable[[Path], object]] = {
+            "image": ports.view_portrait,
+            "last_image": ports.view_portrait,
+            "video": ports.view_film,
+            "audio": ports.view_voice,
+        }
         self.clips = ClipFolder(folder / "clips", self.store, views)
         self.collector = Collector(self.clips, self.store, studio.store)
         self.trainings = studio.trainings
