@@ -13,6 +13,7 @@ from engine.contract.records import WindowDrift
 from engine.media.face import detect_faces, skull_distance
 
 COLOUR_SIDE_PX = 128
+"""A mean colour is that of about so many rows and columns of a larger frame, evenly spread: it needs no more."""
 SHARPNESS_SIDE_PX = 512
 MATCH_FRAMES = 8
 """Over so many frames the colour match comes to where the colours have gone: shorter would follow moving lips."""
@@ -20,7 +21,8 @@ MATCH_FRAMES = 8
 
 def mean_lab(frame: np.ndarray) -> np.ndarray:
     """Mean colour [3] of a frame in CIE Lab: L in [0, 100], a and b about [-128, 127]."""
-    return _lab(_shrunk(frame, COLOUR_SIDE_PX)).reshape(-1, 3).mean(axis=0)
+    every = max(1, max(frame.shape[:2]) // COLOUR_SIDE_PX)
+    return _lab(frame[::every, ::every]).reshape(-1, 3).mean(axis=0)
 
 
 def sharpness(frame: np.ndarray) -> float:

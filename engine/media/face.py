@@ -254,7 +254,7 @@ class _FaceMesh:
     def __init__(self, *, static: bool) -> None:
         self._lock = threading.Lock()
         self._has_spoken = False
-        with _quiet_stderr():
+        with quiet_stderr():
             from mediapipe.python.solutions.face_mesh import FaceMesh
 
             # The refined model places the lips and lids far better; its iris points are left out.
@@ -268,7 +268,7 @@ class _FaceMesh:
 
     def landmarks(self, picture: np.ndarray, square: _Square) -> np.ndarray | None:
         # The graph writes its last start-up line when it sees its first face.
-        quiet = contextlib.nullcontext() if self._has_spoken else _quiet_stderr()
+        quiet = contextlib.nullcontext() if self._has_spoken else quiet_stderr()
         with self._lock, quiet:
             faces = self._graph.process(square.cut(picture, CROP_PX)).multi_face_landmarks
         if not faces:
@@ -279,7 +279,7 @@ class _FaceMesh:
 
     def forget(self) -> None:
         """Drop the last frame's position: the next picture is another piece of the frame."""
-        with self._lock, _quiet_stderr():
+        with self._lock, quiet_stderr():
             self._graph.reset()
             self._wait_until_started()
         self._has_spoken = False
@@ -297,7 +297,7 @@ class _Detector:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        with _quiet_stderr():
+        with quiet_stderr():
             from mediapipe.python.solutions.face_detection import FaceDetection
 
             self._graph = FaceDetection(model_selection=1, min_detection_confidence=MIN_CONFIDENCE)
@@ -320,7 +320,7 @@ def _detector() -> _Detector:
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """Keep the lines that MediaPipe's C++ side writes while it starts off stderr; show them if it fails.
 
     They come from below Python and before its logging can be set, so the file descriptor itself is turned away.

@@ -19,6 +19,7 @@ from engine.contract.variants import FPS
 from engine.media.film import filled
 from engine.media.inputs import Inputs, Portrait
 from engine.media.lip_region import composite, follow, lip_box
+from engine.media.person import person_matte
 from engine.media.picture import even_size
 from engine.nano.face_motion import FaceMotion, FaceReference, lip_cells
 from engine.nano.face_warp import FaceWarp
@@ -60,6 +61,8 @@ class NanoAnimator:
         self.transformer = model.transformer
         self.window_latent_frames = model.window_latent_frames
         self.checkpoint_sha256 = model.checkpoint_sha256
+        self._previewed: tuple[Inputs, FacePreview, Life] | None = None
+        """The clip that is being previewed: its crop, its layers and its life are made once."""
 
     @torch.inference_mode()
     def encode(self, inputs: Inputs, request: GenerationRequest) -> Conditions:
@@ -89,7 +92,7 @@ class NanoAnimator:
 
     def frames(self, latents: Tensor, inputs: Inputs, request: GenerationRequest) -> Iterator[np.ndarray]:
         """The frames, drawn one by one."""
-        reference = self.reference(inputs)
+        reference, self._previewed = self.reference(inputs), None
         if request.task == "lip-sync":
             return self._lips_on_film(latents, reference, inputs, request.lip_box)
         motion = self.model.autoencoder.decode_motion(latents, reference, self.life(inputs, request))
@@ -111,8 +114,11 @@ class NanoAnimator:
 
     def preview(self, clean: Tensor, inputs: Inputs, request: GenerationRequest) -> bytes:
         """About a second of the face as it would look now."""
-        life = self.life(inputs, request)
-        return FacePreview(self.model.autoencoder, self.reference(inputs)).paint(clean, life)
+        if self._previewed is None or self._previewed[0] is not inputs:
+            preview = FacePreview(self.model.autoencoder, self.reference(inputs))
+            self._previewed = (inputs, preview, self.life(inputs, request))
+        _, preview, life = self._previewed
+        return preview.paint(clean, life)
 
     def notices(self, request: GenerationRequest) -> list[str]:
         """Words that nano does not know, and what it cannot move."""
@@ -223,10 +229,19 @@ def _film_landmarks(inputs: Inputs) -> np.ndarray:
 
 
 def _moving(motion: FaceMotion, inputs: Inputs) -> Iterator[np.ndarray]:
-    portrait = _portrait(inputs)
-    warp = FaceWarp(portrait.picture, portrait.face.landmarks_px)
+    warp = _warp(_portrait(inputs))
     for index in range(inputs.num_frames):
-        yield warp.render(motion.landmarks_px[index], float(motion.teeth[index]), float(motion.tongue[index]))
+        yield _drawn(warp, motion, motion.landmarks_px, index)
+
+
+def _warp(portrait: Portrait) -> FaceWarp:
+    landmarks_px = portrait.face.landmarks_px
+    return FaceWarp(portrait.picture, landmarks_px, person_matte(portrait.picture, landmarks_px))
+
+
+def _drawn(warp: FaceWarp, motion: FaceMotion, landmarks_px: np.ndarray, index: int) -> np.ndarray:
+    teeth, tongue = float(motion.teeth[index]), float(motion.tongue[index])
+    return warp.render(landmarks_px[index], teeth, tongue, motion.body[index])
 
 
 def _dissolving(motion: FaceMotion, inputs: Inputs) -> Iterator[np.ndarray]:
@@ -237,10 +252,10 @@ def _dissolving(motion: FaceMotion, inputs: Inputs) -> Iterator[np.ndarray]:
     length = max(min(count - 1, DISSOLVE_LEAST_FRAMES), round(DISSOLVE_SHARE * count))
     share = np.clip((np.arange(count) - (count - 1 - length)) / length, 0, 1)
     share = share * share * (3 - 2 * share)
-    warps = [FaceWarp(portrait.picture, portrait.face.landmarks_px) for portrait in (first, last)]
+    warps = [_warp(portrait) for portrait in (first, last)]
     for index in range(count):
         drawn = [
-            warp.render(landmarks_px[index], float(motion.teeth[index]), float(motion.tongue[index]))
+            _drawn(warp, motion, landmarks_px, index)
             for warp, weight in zip(warps, (1 - share[index], share[index]), strict=True)
             if weight > 0
         ]

@@ -10,7 +10,7 @@ import numpy as np
 import skia
 
 from engine.nano.face_mesh import LEFT_EYE, RIGHT_EYE, Opening, opening_loop, smoothstep, transform
-from engine.nano.sprites import Patch, colour, cut_out, polygon, sample
+from engine.nano.sprites import Patch, cut_out, packed_colours, polygon, sample
 
 # fmt: off
 # Across from the eye's points without its corners: the fold above the lid and the pouch below it.
@@ -21,7 +21,7 @@ _BESIDE: dict[Opening, tuple[tuple[int, ...], tuple[int, ...]]] = {
 # fmt: on
 
 MIN_GAP = 0.15  # an eye narrower than this share of its width is taken as this open, lest a tremor close it
-LID_SHOWS = (0.08, 0.45)  # share of the eye's closing over which the laid-on lid replaces the mesh's own
+LID_SHOWS = (0.14, 0.45)  # share of the eye's closing over which the laid-on lid replaces the mesh's own
 # Rows of the lid from above the rim at rest (0) to the closing rim (1): place, lightness, opacity.
 LID_ROWS = ((-0.7, 0.92, 0.0), (-0.25, 0.88, 0.8), (0.25, 0.94, 1.0), (0.65, 0.98, 1.0), (1.0, 0.9, 1.0))
 # Rows of the lashes, in eye widths from the closing rim: place, opacity.
@@ -73,10 +73,8 @@ def _draw_rows(canvas: skia.Canvas, rows: list[tuple[np.ndarray, np.ndarray, flo
     """A grid of colours: each row has places [N, 2], colours [N, 3] and an opacity, which falls to 0 at its ends."""
     columns = len(rows[0][0])
     points = [skia.Point(x, y) for place, _, _ in rows for x, y in place.tolist()]
-    ends = [0.0, 0.7] + [1.0] * (columns - 4) + [0.7, 0.0]
-    colours = [
-        colour(rgb, alpha * shown * end) for _, tones, alpha in rows for rgb, end in zip(tones, ends, strict=True)
-    ]
+    ends = np.array([0.0, 0.7] + [1.0] * (columns - 4) + [0.7, 0.0])
+    colours = [packed for _, tones, alpha in rows for packed in packed_colours(tones, alpha * shown * ends)]
     indices = [k for r in range(len(rows) - 1) for c in range(columns - 1) for a in (r * columns + c,)
                for k in (a, a + 1, a + columns, a + 1, a + columns + 1, a + columns)]  # fmt: skip
     mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, None, colours, indices)

@@ -159,20 +159,29 @@ class Rings:
         rings = [np.column_stack([outline + t * (outermost - outline), oval[:, 2]]) for t in RING_POSITIONS]
         position = np.repeat(RING_POSITIONS, len(FACE_OVAL))[:, None]
         local = np.clip(1.0 - position / LOCAL_REACH, 0.0, 1.0) ** 2
-        return cls(np.vstack(rings), _ring_triangles(), 1.0 - smoothstep(position, HEAD_PLATEAU, 1.0), local)
+        return cls(
+            np.vstack(rings), ring_triangles(len(RING_POSITIONS)), 1.0 - smoothstep(position, HEAD_PLATEAU, 1.0), local
+        )
 
-    def move(self, rest_px: np.ndarray, target_px: np.ndarray, head: np.ndarray) -> np.ndarray:
-        """Where the ring vertices go [R·36, 3] when the landmarks go from rest to target and the skull by head."""
+    def move(
+        self, rest_px: np.ndarray, target_px: np.ndarray, head: np.ndarray, body: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Where the ring vertices go [R·36, 3] when the landmarks go from rest to target and the skull by head.
+
+        These rings have no shoulders: `body` moves none of them.
+        """
+        del body
         oval = list(FACE_OVAL)
         beyond_skull = target_px[oval] - transform(head, rest_px[oval])
-        repeated = np.tile(beyond_skull, (len(RING_POSITIONS), 1))
+        repeated = np.tile(beyond_skull, (len(self.rest_px) // len(oval), 1))
         skull_shift = transform(head, self.rest_px) - self.rest_px
         return self.rest_px + self.head_weight * skull_shift + self.local_weight * repeated
 
 
-def _ring_triangles() -> np.ndarray:
+def ring_triangles(rings: int) -> np.ndarray:
+    """int32 [72·rings, 3]: the strips between the face oval and `rings` rings of 36 vertices round it."""
     size = len(FACE_OVAL)
-    loops = [np.array(FACE_OVAL), *(NUM_LANDMARKS + r * size + np.arange(size) for r in range(len(RING_POSITIONS)))]
+    loops = [np.array(FACE_OVAL), *(NUM_LANDMARKS + r * size + np.arange(size) for r in range(rings))]
     strips = []
     for inner, outer in pairwise(loops):
         next_inner, next_outer = np.roll(inner, -1), np.roll(outer, -1)
@@ -194,13 +203,21 @@ def keep_openings_ordered(points_px: np.ndarray, down: np.ndarray) -> None:
         points_px[inner_lower, :2] -= 0.5 * overlap * down
 
 
+@cache
+def _firmness(points: int) -> np.ndarray:
+    """How firmly each of `points` vertices keeps its place, [points]: the rims of lips and lids most."""
+    firmness = np.ones(points)
+    firmness[[i for opening in OPENINGS for i in opening_loop(opening)]] = RIM_FIRMNESS
+    return firmness
+
+
 def unfold(rest_px: np.ndarray, target_px: np.ndarray, triangles: np.ndarray, rest_areas: np.ndarray) -> None:
     """Smooth, in place, the motion of triangles that fold over or are pressed flat, continuously in the target.
 
     A folded triangle is drawn as a dark tick. Its corners are pulled towards their mean motion, more the flatter it is;
     the rims of lips and lids, which are seen against what lies behind them, give way last.
     """
-    rims = [i for opening in OPENINGS for i in opening_loop(opening)]
+    firmness = _firmness(len(target_px))
     for _ in range(FOLD_SWEEPS):
         flatness = 1.0 - doubled_areas_px2(target_px, triangles) / rest_areas / FOLD_RATIO
         flat = np.nonzero(flatness > 0)[0]
@@ -208,7 +225,7 @@ def unfold(rest_px: np.ndarray, target_px: np.ndarray, triangles: np.ndarray, re
             return
         corners, pull = triangles[flat], np.minimum(flatness[flat], 1.0)[:, None]
         motion = (target_px - rest_px)[corners, :2]
-        firm = np.where(np.isin(corners, rims), RIM_FIRMNESS, 1.0)[..., None]
+        firm = firmness[corners][..., None]
         mean = (firm * motion).sum(1, keepdims=True) / firm.sum(1, keepdims=True)
         change = (pull[..., None] * (mean - motion) / firm).reshape(-1, 2)
         index, weight = corners.ravel(), np.repeat(pull, 3, 1).ravel()

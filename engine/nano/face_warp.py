@@ -1,15 +1,18 @@
 """One frame of a talking portrait: the user's own picture, its FaceMesh vertices moved to new places.
 
-The picture is the texture of the face's triangles and of rings round them that fade the motion out; eyeballs stay where
-the skull carries them while the lids slide over them; the mouth's inside is painted. Only the box round the outermost
-ring is drawn: beyond it every pixel is the picture's. Knows nothing about where the vertices come from. The paper
-decodes pixels with a VAE; this is nano's decoder, which keeps the picture's full resolution on a CPU.
+The picture is the texture of the face's triangles and of rings round them; eyeballs stay where the skull carries them
+while the lids slide over them; the mouth's inside is painted. Where the person is told from the background they are a
+layer of their own with a soft edge, and what they uncover is made up; elsewhere the rings fade the motion out. Only the
+box round the outermost ring is drawn: beyond it every pixel is the picture's. Knows nothing about where the vertices
+come from. The paper decodes pixels with a VAE; this is nano's decoder, which keeps the picture's full resolution on a
+CPU.
 """
 
 import cv2
 import numpy as np
 import skia
 
+from engine.media.person import layers, plate
 from engine.nano.eyelids import Eye
 from engine.nano.face_mesh import (
     INNER_LIPS,
@@ -27,6 +30,7 @@ from engine.nano.face_mesh import (
 )
 from engine.nano.mouth_interior import MouthInterior
 from engine.nano.mouth_palette import LIP_LAYERS, Palette, snap_inner_lips
+from engine.nano.person_mesh import PersonMesh
 from engine.nano.sprites import image
 
 MIN_TRIANGLE_PX2 = 1.0  # doubled area below which a triangle at rest says nothing about its orientation
@@ -49,8 +53,11 @@ class FaceWarp:
     falloff_box_px: tuple[int, int, int, int]
     """x0, y0, x1, y1 (exclusive) of the outermost ring: outside it every pixel equals the picture's, bit for bit."""
 
-    def __init__(self, picture: np.ndarray, landmarks_px: np.ndarray) -> None:
-        """picture uint8 RGB [H, W, 3]; landmarks_px float [468, 3], x and y in pixels, z on the same scale."""
+    def __init__(self, picture: np.ndarray, landmarks_px: np.ndarray, matte: np.ndarray | None = None) -> None:
+        """picture uint8 RGB [H, W, 3]; landmarks_px float [468, 3], x and y in pixels, z on the same scale.
+
+        `matte` float [H, W] is the person's share of every pixel (`engine.media.person`); None draws one layer.
+        """
         if landmarks_px.shape != (NUM_LANDMARKS, 3):
             raise ValueError(f"landmarks_px must be [{NUM_LANDMARKS}, 3]; got {list(landmarks_px.shape)}")
         height, width = picture.shape[:2]
@@ -61,7 +68,10 @@ class FaceWarp:
         self._lip_shift_px = snap_inner_lips(picture, self._given_px, palette)
         self._rest_px = self._given_px + self._lip_shift_px
         self._head = HeadMotion(self._rest_px)
-        self._rings = Rings.around(self._rest_px, width, height)
+        self._matte = matte
+        self._rings = (
+            Rings.around(self._rest_px, width, height) if matte is None else PersonMesh.over(self._rest_px, matte)
+        )
         outline = self._rings.rest_px[:, :2]
         x0, y0 = np.clip(np.floor(outline.min(0)).astype(int), 0, [width - 1, height - 1])
         x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int), [x0 + 1, y0 + 1], [width, height])
@@ -83,23 +93,38 @@ class FaceWarp:
 
     def _prepare_canvas(self) -> None:
         x0, y0, x1, y1 = self.falloff_box_px
-        self._box = np.ascontiguousarray(cv2.cvtColor(self._picture[y0:y1, x0:x1], cv2.COLOR_RGB2RGBA))
+        piece = self._picture[y0:y1, x0:x1]
+        if self._matte is None:
+            self._box = np.ascontiguousarray(cv2.cvtColor(piece, cv2.COLOR_RGB2RGBA))
+            surface = image(self._box, opaque=True)
+        else:
+            behind = plate(self._picture, self._matte)[y0:y1, x0:x1]
+            person, behind = layers(piece, self._matte[y0:y1, x0:x1], behind)
+            self._box = np.ascontiguousarray(cv2.cvtColor(behind, cv2.COLOR_RGB2RGBA))
+            surface = skia.Image.fromarray(person, skia.kRGBA_8888_ColorType, skia.kPremul_AlphaType, copy=True)
         self._drawn = self._box.copy()
         self._canvas = skia.Surface(self._drawn, skia.kRGBA_8888_ColorType, skia.kOpaque_AlphaType).getCanvas()
         self._canvas.translate(-x0, -y0)
-        shader = image(self._box, opaque=True).makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, SURFACE_SAMPLING)
+        shader = surface.makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, SURFACE_SAMPLING)
         self._paint = skia.Paint(Shader=shader)
 
-    def render(self, landmarks_px: np.ndarray, teeth: float = 0.5, tongue: float = 0.0) -> np.ndarray:
+    def render(
+        self,
+        landmarks_px: np.ndarray,
+        teeth: float = 0.5,
+        tongue: float = 0.0,
+        body: np.ndarray | None = None,
+    ) -> np.ndarray:
         """The frame, a new uint8 RGB [H, W, 3], with the face's vertices at `landmarks_px` float [468, 3].
 
         The head's pose is part of the positions. `teeth` in [0, 1] brings the rows of teeth into sight, `tongue` in
-        [0, 1] raises its tip. Continuous in every input; positions that would fold the skin over are smoothed.
+        [0, 1] raises its tip. `body` [2] moves the shoulders, in face heights, where the person is a layer of their
+        own. Continuous in every input; positions that would fold the skin over are smoothed.
         """
         target_px = self._snapped(landmarks_px.astype(np.float64))
         head = self._head.fit(target_px)
         keep_openings_ordered(target_px, self._frame.down)
-        moved_px = np.vstack([target_px, self._rings.move(self._rest_px, target_px, head)])
+        moved_px = np.vstack([target_px, self._rings.move(self._rest_px, target_px, head, body)])
         unfold(self._all_rest_px, moved_px, self._solid, self._solid_areas)
         target_px = moved_px[:NUM_LANDMARKS]
         keep_openings_ordered(target_px, self._frame.down)
@@ -118,8 +143,8 @@ class FaceWarp:
         upper, lower = (list(chain) for chain in INNER_LIPS)
         rest_gap, gap = ((p[lower, :2] - p[upper, :2]) @ self._frame.down for p in (self._given_px, target_px))
         share = np.clip(gap / np.maximum(rest_gap, 1e-3), 0.0, 1.0)[:, None]
-        for layers in (INNER_LIPS, *LIP_LAYERS):
-            for layer in layers:
+        for rims in (INNER_LIPS, *LIP_LAYERS):
+            for layer in rims:
                 target_px[list(layer[1:-1])] += (share * self._lip_shift_px[list(layer)])[1:-1]
         return target_px
 

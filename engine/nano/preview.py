@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from engine.contract.variants import FPS
+from engine.media.person import person_matte
 from engine.nano.face_motion import FaceMotionAutoencoder, FaceReference
 from engine.nano.face_warp import FaceWarp
 from engine.nano.life import Life
@@ -42,7 +43,8 @@ class FacePreview:
         self._origin_px = np.array([x0, y0, 0], dtype=np.float32)
         size = (max(1, round((x1 - x0) * self._scale)), max(1, round((y1 - y0) * self._scale)))
         crop = cv2.resize(reference.picture[y0:y1, x0:x1], size, interpolation=cv2.INTER_AREA)
-        self._warp = FaceWarp(crop, self._to_crop(reference.landmarks_px))
+        landmarks_px = self._to_crop(reference.landmarks_px)
+        self._warp = FaceWarp(crop, landmarks_px, person_matte(crop, landmarks_px))
 
     def paint(self, latents: Tensor, life: Life) -> bytes:
         """An animated WebP of about a second from the middle of the clip `latents` [1, 16, T, h, w] with its `life`."""
@@ -54,7 +56,9 @@ class FacePreview:
         chosen = range(min(EVERY_NTH_FRAME, len(motion.landmarks_px) - 1), len(motion.landmarks_px), EVERY_NTH_FRAME)
         landmarks_px = self._to_crop(motion.landmarks_px)
         frames = [
-            Image.fromarray(self._warp.render(landmarks_px[i], float(motion.teeth[i]), float(motion.tongue[i])))
+            Image.fromarray(
+                self._warp.render(landmarks_px[i], float(motion.teeth[i]), float(motion.tongue[i]), motion.body[i])
+            )
             for i in chosen
         ]
         file = io.BytesIO()

@@ -63,3 +63,9 @@ def colour(rgb: np.ndarray, alpha: float = 1.0) -> int:
     """Skia's packed colour of float RGB 0–255."""
     red, green, blue = np.clip(np.round(rgb), 0, 255).astype(int).tolist()
     return skia.ColorSetARGB(round(255 * alpha), red, green, blue)
+
+
+def packed_colours(rgb: np.ndarray, alpha: np.ndarray) -> list[int]:
+    """Skia's packed colours of float RGB [N, 3] in 0–255 with `alpha` [N] in [0, 1]: what `colour` is for one."""
+    red, green, blue = np.clip(np.round(rgb), 0, 255).astype(np.int64).T
+    return (np.round(255 * alpha).astype(np.int64) << 24 | red << 16 | green << 8 | blue).tolist()

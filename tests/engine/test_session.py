@@ -91,14 +91,15 @@ def test_words_that_the_model_does_not_know_are_said(job: tuple[GenerationRecord
     assert "flies" in notice and "calm" not in notice
 
 
-def test_the_face_moves_and_far_from_it_nothing_does(job: tuple[GenerationRecord, list]):
+def test_the_face_moves_and_the_background_does_not(job: tuple[GenerationRecord, list]):
     record, _ = job
     frames = frames_of(record.request.out).astype(np.float32)
     changes = np.abs(np.diff(frames, axis=0)).mean(axis=(0, 3))
     height, width = changes.shape
     x0, y0, x1, y1 = (round(edge * size) for edge, size in zip(record.face_box, (width, height) * 2, strict=True))
     assert changes[y0:y1, x0:x1].mean() > 0.5
-    assert changes[-20:].mean() < 0.3
+    # Shoulders breathe; what is behind them stands still but for the compression.
+    assert max(changes[:20, :100].mean(), changes[:20, -100:].mean()) < 0.3
 
 
 def test_the_same_request_gives_the_same_frames_and_another_seed_others(session: Session, ask, tmp_path: Path):
