@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from engine.contract.errors import UserError
+from engine.contract.request import GenerationRequest
 from engine.contract.variants import find_variant
 from studio.service import Studio
-from studio.speakers import Speaker, Speakers
+from studio.speakers import MOST_STEPS, Speaker, Speakers
 from studio.tabs.speakers import models_of, speaker_list
 from tests.studio.small_speaker import COMMAND
 from tests.tiny_nano import save_tiny_nano
@@ -85,3 +86,34 @@ def test_learning_stops_when_asked(speakers: Speakers, video: Path):
     assert speakers.of("me")[0].state == "running"
     speakers.stop("me", running.id)
     assert ended(speakers, "me").state != "running"
+
+
+@pytest.mark.parametrize("steps", [-1, 0, MOST_STEPS + 1, 10**9])
+def test_a_speaker_is_not_learned_for_ever(speakers: Speakers, video: Path, steps: int):
+    with pytest.raises(UserError, match=f"1 to {MOST_STEPS} steps"):
+        speakers.learn("me", video, "Ada", steps=steps)
+    assert speakers.of("me") == []
+
+
+def test_a_speaker_is_chosen_by_its_owner_alone_and_a_folder_by_nobody(
+    studio: Studio, speakers: Speakers, video: Path, tmp_path: Path, asked: GenerationRequest
+):
+    nano = str(save_tiny_nano(tmp_path / "nano"))
+    speakers.learn("me", video, "Ada", steps=3, model=nano)
+    mine = ended(speakers, "me").model
+    for allowed in (mine, "nano", "preview", "", None, studio.model):
+        studio.check_model("me", allowed)
+    said = set()
+    for owner, model in (
+        ("you", mine),
+        ("you", nano),
+        ("me", nano),
+        ("me", str(tmp_path / "nothing")),
+        ("me", f"{mine}/"),
+    ):
+        with pytest.raises(UserError) as refused:
+            studio.check_model(owner, model)
+        said.add(refused.value.message.partition(": choose")[2])
+        with pytest.raises(UserError, match="Unknown model"):
+            studio.submit(owner, {"image": asked.image, "audio": asked.audio, "model": model})
+    assert len(said) == 1  # nobody learns from it which folders there are
