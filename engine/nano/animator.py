@@ -241,7 +241,7 @@ def _warp(portrait: Portrait) -> FaceWarp:
 
 def _drawn(warp: FaceWarp, motion: FaceMotion, landmarks_px: np.ndarray, index: int) -> np.ndarray:
     teeth, tongue = float(motion.teeth[index]), float(motion.tongue[index])
-    return warp.render(landmarks_px[index], teeth, tongue, motion.body[index])
+    return warp.render(landmarks_px[index], teeth, tongue, look_mm=motion.gaze[index], body=motion.body[index])
 
 
 def _dissolving(motion: FaceMotion, inputs: Inputs) -> Iterator[np.ndarray]:

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import skia
 
-from engine.nano.face_mesh import LEFT_EYE, RIGHT_EYE, Opening, opening_loop, smoothstep, transform
-from engine.nano.sprites import Patch, cut_out, packed_colours, polygon, sample
+from engine.nano.eyeball import Eyeball
+from engine.nano.face_mesh import LEFT_EYE, RIGHT_EYE, HeadFrame, Opening, opening_loop, smoothstep, transform
+from engine.nano.sprites import cut_out, packed_colours, polygon, sample
 
 # fmt: off
 # Across from the eye's points without its corners: the fold above the lid and the pouch below it.
@@ -31,11 +32,11 @@ LASH_ROWS = ((-0.055, 0.0), (-0.008, 0.75), (0.022, 0.75), (0.06, 0.0))
 class Eye:
     """Draws one eye of one portrait into any frame of it."""
 
-    def __init__(self, picture: np.ndarray, rest_px: np.ndarray, opening: Opening, down: np.ndarray) -> None:
-        """picture uint8 RGB [H, W, 3]; rest_px float [468, 3]; `down` [2], the unit vector down the face."""
-        self._opening, self._down = opening, down
+    def __init__(self, picture: np.ndarray, rest_px: np.ndarray, opening: Opening, frame: HeadFrame) -> None:
+        """picture uint8 RGB [H, W, 3]; rest_px float [468, 3]; `frame`, the head's axes and scale at rest."""
+        self._opening, self._down = opening, (down := frame.down)
         pixels, seen, corner_px = cut_out(picture, rest_px[opening_loop(opening), :2], 2.0)
-        self._eyeball = Patch(pixels, cv2.dilate(seen, np.ones((3, 3), np.uint8)), corner_px)
+        self._eyeball = Eyeball(pixels, cv2.dilate(seen, np.ones((3, 3), np.uint8)), corner_px, frame.px_per_mm)
         self._upper, self._lower = (list(chain) for chain in opening)
         self._rest_px = rest_px[self._upper]
         self._width_px = float(np.linalg.norm(self._rest_px[-1, :2] - self._rest_px[0, :2]))
@@ -51,11 +52,17 @@ class Eye:
         depths = [sample(picture, rim_px[:, :2] + step * down) for step in steps_px]
         self._lash = np.minimum(_ends_repeated(_evened(np.min(depths, axis=0))), 0.8 * self._skin)
 
-    def draw(self, canvas: skia.Canvas, target_px: np.ndarray, head: np.ndarray) -> None:
-        """Draw the eye for landmarks at `target_px` [468, 3]; head [3, 4] moves rest points with the skull."""
+    @property
+    def reach_mm(self) -> float:
+        """How far the iris can slide to either side."""
+        return self._eyeball.reach_mm
+
+    def draw(self, canvas: skia.Canvas, target_px: np.ndarray, head: np.ndarray, look_mm: np.ndarray) -> None:
+        """Draw the eye for landmarks at `target_px` [468, 3]; head [3, 4] moves rest points with the skull, and the
+        iris slides by `look_mm` [2], right and down in the picture."""
         canvas.save()
         canvas.clipPath(polygon(target_px[opening_loop(self._opening), :2]), skia.ClipOp.kIntersect, True)
-        self._eyeball.draw(canvas, head, float(self._rest_px[:, 2].mean()))
+        self._eyeball.draw(canvas, head, float(self._rest_px[:, 2].mean()), look_mm)
         canvas.restore()
         rest, rim = transform(head, self._rest_px)[:, :2], target_px[self._upper, :2]
         closing = float(((rim - rest) @ self._down).max()) / self._gap_px

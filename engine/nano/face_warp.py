@@ -33,6 +33,8 @@ from engine.nano.mouth_palette import LIP_LAYERS, Palette, snap_inner_lips
 from engine.nano.person_mesh import PersonMesh
 from engine.nano.sprites import image
 
+MOST_DOWN_MM = 1.5
+"""Further up or down an iris would leave the lids, which show it whole nowhere."""
 MIN_TRIANGLE_PX2 = 1.0  # doubled area below which a triangle at rest says nothing about its orientation
 
 
@@ -77,7 +79,7 @@ class FaceWarp:
         x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int), [x0 + 1, y0 + 1], [width, height])
         self.falloff_box_px = (int(x0), int(y0), int(x1), int(y1))
         self._mouth = MouthInterior(picture, self._rest_px, self._frame, palette)
-        self._eyes = [Eye(picture, self._rest_px, opening, self._frame.down) for opening in (RIGHT_EYE, LEFT_EYE)]
+        self._eyes = [Eye(picture, self._rest_px, opening, self._frame) for opening in (RIGHT_EYE, LEFT_EYE)]
         self._prepare_mesh()
         self._prepare_canvas()
 
@@ -113,13 +115,16 @@ class FaceWarp:
         landmarks_px: np.ndarray,
         teeth: float = 0.5,
         tongue: float = 0.0,
+        *,
+        look_mm: np.ndarray | None = None,
         body: np.ndarray | None = None,
     ) -> np.ndarray:
         """The frame, a new uint8 RGB [H, W, 3], with the face's vertices at `landmarks_px` float [468, 3].
 
         The head's pose is part of the positions. `teeth` in [0, 1] brings the rows of teeth into sight, `tongue` in
-        [0, 1] raises its tip. `body` [2] moves the shoulders, in face heights, where the person is a layer of their
-        own. Continuous in every input; positions that would fold the skin over are smoothed.
+        [0, 1] raises its tip. `look_mm` [2] slides the irises, right and down; `body` [2] moves the shoulders, in face
+        heights, where the person is a layer of their own. Continuous in every input; positions that would fold the
+        skin over are smoothed.
         """
         target_px = self._snapped(landmarks_px.astype(np.float64))
         head = self._head.fit(target_px)
@@ -133,10 +138,18 @@ class FaceWarp:
         points = [skia.Point(x, y) for x, y in moved_px[:, :2].tolist()]
         mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, self._texture_points, None, self._indices)
         self._canvas.drawVertices(mesh, self._paint, skia.BlendMode.kSrcOver)
+        look = self._within_reach(look_mm)
         for eye in self._eyes:
-            eye.draw(self._canvas, target_px, head)
+            eye.draw(self._canvas, target_px, head, look)
         self._mouth.draw(self._canvas, target_px, head, float(np.clip(teeth, 0, 1)), float(np.clip(tongue, 0, 1)))
         return self._framed()
+
+    def _within_reach(self, look_mm: np.ndarray | None) -> np.ndarray:
+        """What both eyes can follow: they look the same way, or neither does."""
+        reach_mm = min(eye.reach_mm for eye in self._eyes)
+        if look_mm is None or reach_mm == 0:
+            return np.zeros(2)
+        return np.array([np.clip(look_mm[0], -reach_mm, reach_mm), np.clip(look_mm[1], -MOST_DOWN_MM, MOST_DOWN_MM)])
 
     def _snapped(self, target_px: np.ndarray) -> np.ndarray:
         """The lips' points moved to their true rims, the less the nearer they are to closing: closed stays closed."""

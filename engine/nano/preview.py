@@ -57,7 +57,13 @@ class FacePreview:
         landmarks_px = self._to_crop(motion.landmarks_px)
         frames = [
             Image.fromarray(
-                self._warp.render(landmarks_px[i], float(motion.teeth[i]), float(motion.tongue[i]), motion.body[i])
+                self._warp.render(
+                    landmarks_px[i],
+                    float(motion.teeth[i]),
+                    float(motion.tongue[i]),
+                    look_mm=motion.gaze[i],
+                    body=motion.body[i],
+                )
             )
             for i in chosen
         ]
