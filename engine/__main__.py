@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,7 +26,7 @@ from tqdm import tqdm
 from engine.contract.errors import UserError
 from engine.contract.presets import GUIDANCE_PRESETS, SPEED_PRESETS
 from engine.contract.progress import Progress
-from engine.contract.request import GenerationRequest, build_request, flatten
+from engine.contract.request import UNCHOSEN_SEEDS, GenerationRequest, build_request, flatten
 from engine.contract.settings import Settings
 from engine.contract.variants import NANO, VARIANTS, find_variant
 
@@ -114,6 +115,11 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+SEED_FILE = "seed"
+SHARED_SEED = 0
+"""Of several processes that share a clip and were given none: what one draws, the others do not know."""
+
+
 def _help(info: FieldInfo, default: Any = PydanticUndefined) -> str:
     if default is PydanticUndefined:
         default = info.default
@@ -170,6 +176,9 @@ def generate(arguments: argparse.Namespace) -> None:
         raise UserError(f"The folder {kept.parent} does not exist; create it or choose another.", "keep_latents")
     from engine.session import Session
 
+    resumed = _resume_folder(request)
+    if arguments.seed in UNCHOSEN_SEEDS:
+        request = request.model_copy(update={"seed": _drawn_seed(resumed, request.seed)})
     told: set[str] = set()
     # Of several processes that share a clip (`torchrun`), the first speaks and writes.
     is_first = os.environ.get("RANK", "0") == "0"
@@ -190,16 +199,41 @@ def generate(arguments: argparse.Namespace) -> None:
             bar.update(progress.fraction - bar.n)
 
         asked = request if is_first else request.model_copy(update={"out": Path(aside, request.out.name)})
-        record = Session().generate(
-            asked, show, keep_latents=kept if is_first else None, resume_folder=_resume_folder(request)
-        )
+        try:
+            record = Session().generate(asked, show, keep_latents=kept if is_first else None, resume_folder=resumed)
+        finally:
+            _forget_seed(resumed)
     if not is_first:
         return
     for notice in record.notices:
         if notice not in told:
             print(f"Note: {notice}", file=sys.stderr)
     length_s, took_s = record.num_frames / record.fps, sum(record.seconds.values())
-    print(f"{request.out}: {length_s:.2f} s of {record.width_px}x{record.height_px} px, made in {took_s:.1f} s")
+    size = f"{record.width_px}x{record.height_px} px"
+    print(f"{request.out}: {length_s:.2f} s of {size}, seed {request.seed}, made in {took_s:.1f} s")
+
+
+def _drawn_seed(folder: Path | None, seed: int) -> int:
+    """`seed`, or the one that the same command drew before it was killed; processes that share a clip share a seed."""
+    if folder is None:
+        return SHARED_SEED
+    kept = folder / SEED_FILE
+    with suppress(OSError, ValueError):
+        return int(kept.read_text())
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        kept.write_text(str(seed))
+    return seed
+
+
+def _forget_seed(folder: Path | None) -> None:
+    """The drawn seed goes with the clip's state: one that is not waiting to go on needs none."""
+    if folder is None:
+        return
+    with suppress(OSError):
+        if [path.name for path in folder.iterdir()] == [SEED_FILE]:
+            (folder / SEED_FILE).unlink()
+            folder.rmdir()
 
 
 def _resume_folder(request: GenerationRequest) -> Path | None:

@@ -4,7 +4,6 @@ Knows nothing about Gradio; `studio.tabs` and the API endpoints are thin layers 
 """
 
 import filecmp
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +14,7 @@ from pydantic import ValidationError
 
 from engine.contract.errors import FaceNotFound, UserError
 from engine.contract.records import GenerationRecord
-from engine.contract.request import GenerationRequest, build_request
+from engine.contract.request import GenerationRequest, build_request, new_seed
 from engine.contract.settings import LiveSettings
 from engine.contract.variants import TASK_INFO, VARIANTS, Task, Variant, find_variant
 from studio.job_rows import Job
@@ -25,7 +24,6 @@ from studio.review.training import Trainings
 from studio.speakers import SPEAKER_TRAINER, Speakers
 from studio.worker import Worker
 
-SEED_LIMIT = 2**31
 MEDIA_TITLES = {"image": "picture", "last_image": "last picture", "video": "film", "audio": "voice", "prompt": "prompt"}
 KEPT_BY_A_STRETCH = {"task": "task", "model": "model"} | {
     name: title for name, title in MEDIA_TITLES.items() if name != "prompt"
@@ -107,7 +105,7 @@ class Studio:
         presets: dict[str, str | None] | None = None,
     ) -> GenerationRequest:
         """The same, its files not opened. Raises UserError."""
-        given = {name: value for name, value in values.items() if name == "seed" or value not in (None, "")}
+        given = {name: value for name, value in values.items() if value not in (None, "")}
         task: Task = given.get("task", "talking-head")
         info = TASK_INFO.get(task)
         for name in info.needs if info else ():
@@ -262,8 +260,3 @@ def with_steps(request: GenerationRequest, record: GenerationRecord) -> Generati
     if len(record.settings_by_step) != request.settings.sampling.steps:
         return request
     return request.model_copy(update={"settings_by_step": record.settings_by_step})
-
-
-def new_seed() -> int:
-    """A seed nobody chose."""
-    return secrets.randbelow(SEED_LIMIT)

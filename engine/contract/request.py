@@ -3,6 +3,7 @@
 Torch-free. It checks what can be checked without opening a file; the files are checked by `engine.media`.
 """
 
+import secrets
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
@@ -16,6 +17,10 @@ from engine.contract.variants import TASK_INFO, TASKS, VARIANTS, Task, find_vari
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 Box = tuple[Fraction, Fraction, Fraction, Fraction]
+
+SEED_LIMIT = 2**31
+UNCHOSEN_SEEDS = (None, "", "random")
+"""What asks for a seed to be drawn, as leaving it out does."""
 
 Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
@@ -37,6 +42,11 @@ def _holds_a_file(annotation: Any) -> bool:
     return annotation is Path or any(_holds_a_file(part) for part in get_args(annotation))
 
 
+def new_seed() -> int:
+    """A seed nobody chose."""
+    return secrets.randbelow(SEED_LIMIT)
+
+
 class GenerationRequest(BaseModel):
     """A task, its media, the model and every setting. The paths are of the user's own files.
 
@@ -54,7 +64,13 @@ class GenerationRequest(BaseModel):
     audio: FileName = Field(title="Voice", description="The sound to speak: an audio file, or a video with sound.")
     prompt: str = Field(default="", max_length=2000, title="Prompt", description="Mood and head motion, in words.")
     model: str = Field(default="nano", title="Model", description=f"{', '.join(VARIANTS)}, or a folder with a model")
-    seed: int = Field(default=0, ge=0, le=2**31 - 1, title="Seed", description="The same seed gives the same video.")
+    seed: int = Field(
+        default_factory=new_seed,
+        ge=0,
+        lt=SEED_LIMIT,
+        title="Seed",
+        description="The same seed gives the same video; left out, one is drawn and kept in the record.",
+    )
     face_box: Box | None = Field(
         default=None, title="Face", description="Left, top, right, bottom as fractions; found if not given."
     )
@@ -73,6 +89,11 @@ class GenerationRequest(BaseModel):
     settings: Settings = Settings()
     settings_by_step: tuple[LiveSettings, ...] = Field(default=(), title="Settings of every step")
     out: FileName = Field(title="Output file", description="The mp4 to write.")
+
+    @field_validator("seed", mode="before")
+    @classmethod
+    def _draws_one(cls, seed: Any) -> Any:
+        return new_seed() if seed in UNCHOSEN_SEEDS else seed
 
     @field_validator("face_box", "lip_box", "redo_span_s", mode="before")
     @classmethod

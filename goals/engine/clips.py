@@ -55,7 +55,7 @@ class Studio:
 
     def make(self, values: dict[str, Any], settings: dict[str, Any] | None = None) -> GenerationRequest:
         """The video of a request."""
-        request = build_request(values, settings or {})
+        request = build_request({"seed": 0} | values, settings or {})
         generate(self.animator, read_inputs(request), request, ProgressMeter(ignore_progress, EXPECTED_S))
         return request
 

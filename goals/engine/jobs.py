@@ -100,6 +100,7 @@ def run(model: Model, seconds: float, examples: Path, settings: dict[str, Any]) 
                 "image": portrait_of(examples, size, folder),
                 "audio": folder / "voice.wav",
                 "model": chosen,
+                "seed": 0,
                 "out": folder / "out.mp4",
             },
             settings,

@@ -28,7 +28,7 @@ def encoded_latents(examples: Path, folder: Path) -> tuple[dict[int, int], dict[
     animator = PixelAnimator(model, "preview", torch.float32, torch.device("cpu"))
     portrait = portrait_of(examples, (512, 512), folder)
     soundfile.write(folder / "voice.wav", voice(examples, 1.0), SAMPLE_RATE_HZ)
-    values = {"audio": folder / "voice.wav", "model": str(model), "out": folder / "o.mp4"}
+    values = {"audio": folder / "voice.wav", "model": str(model), "seed": 0, "out": folder / "o.mp4"}
 
     request = build_request(values | {"image": portrait}, SMALL)
     inputs = read_inputs(request)

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from engine.contract.errors import UserError
-from engine.contract.request import GenerationRequest
+from engine.contract.request import SEED_LIMIT, GenerationRequest
 from engine.contract.variants import name_of
 from studio.job_rows import Job
 from studio.review.clips import ClipFolder, Collector, Imported
 from studio.review.database import Database
 from studio.review.issues import read_issues
 from studio.review.store import Batch, ReviewStore
-from studio.service import SEED_LIMIT, Studio
+from studio.service import Studio
 
 MOST_CANDIDATES = 500
 MOST_JOBS = 500

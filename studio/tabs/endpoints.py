@@ -69,7 +69,8 @@ def _description(task: Task) -> str:
     choice = f", and {' or '.join(info.one_of)}" if info.one_of else ""
     return (
         f"{info.title}: {info.description} Needs {', '.join(info.needs)}{choice}. Makes a video; returns the mp4 and "
-        "its record. The same seed and settings give the same video. What is left out is the model's own default."
+        "its record. The same seed and settings give the same video; a seed that is left out is drawn and told in the "
+        "record. What else is left out is the model's own default."
     )
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from engine.contract.request import GenerationRequest
+from engine.contract.request import SEED_LIMIT, GenerationRequest
 from engine.contract.variants import TASK_INFO, VARIANTS, Task, Variant, find_variant
 from studio import views
 from studio.examples import Examples
 from studio.fields import SettingsForm, draw_settings
-from studio.service import SEED_LIMIT, Studio
+from studio.service import Studio
 from studio.tabs.events import QUIET, Updates, no_error
 from studio.tabs.face_boxes import box_text
 from studio.tabs.live_panel import LivePanel, is_live
@@ -135,8 +135,7 @@ class RequestForm:
         """Of the form's values, the request fields that `task` reads."""
         reads = {*TASK_INFO[task].media, "prompt", "seed", "model"}
         values = {name: given[name] for name in (*reads, "settings_by_step") if given.get(name) is not None}
-        # No seed is wrong, and said so; no box means that the face is looked for.
-        values["seed"] = given["seed"]
+        # No seed means that one is drawn, no box that the face is looked for.
         if "image" in reads and given.get("image") and (given.get("face_box") or "").strip():
             values["face_box"] = given["face_box"]
         lips = given.get(FILM_LIPS if given.get("video") else "lip_box")

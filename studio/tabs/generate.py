@@ -13,14 +13,14 @@ from pydantic import ValidationError
 from engine.contract.errors import UserError
 from engine.contract.presets import preset_settings
 from engine.contract.records import read_record
-from engine.contract.request import GenerationRequest
+from engine.contract.request import GenerationRequest, new_seed
 from engine.contract.settings import Settings
 from engine.contract.variants import TASK_INFO, Task, find_variant
 from studio import views
 from studio.batch import read_batch
 from studio.examples import Examples
 from studio.job_rows import Job
-from studio.service import Studio, new_seed, with_steps
+from studio.service import Studio, with_steps
 from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
 from studio.tabs.form import RequestForm
 from studio.tabs.live_panel import AXIS_NAMES, LIVE_NAMES, try_settings

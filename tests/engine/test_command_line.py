@@ -16,9 +16,10 @@ from annotated_types import Le
 from PIL import Image
 from pydantic.fields import FieldInfo
 
-from engine.__main__ import main, make_parser, parse_request, settings_fields
+from engine.__main__ import _drawn_seed, _forget_seed, main, make_parser, parse_request, settings_fields
 from engine.contract.request import flatten
 from engine.contract.variants import NANO, PREVIEW, VARIANTS
+from engine.sampling.resume import STATE_FILE
 from tests.conftest import RATE_HZ, voice_like
 
 ROOT = Path(__file__).parents[2]
@@ -266,3 +267,17 @@ def test_the_examples_say_where_no_studio_answers(command, portrait, voice, tmp_
     assert done.stderr.strip().splitlines() == [
         "No studio answers at http://127.0.0.1:9: start one with `make studio`, or give its address."
     ]
+
+
+def test_a_command_that_was_killed_goes_on_with_the_seed_it_drew(tmp_path: Path):
+    folder = tmp_path / "unfinished"
+    assert _drawn_seed(folder, 5) == 5
+    assert _drawn_seed(folder, 6) == 5
+    (folder / STATE_FILE).touch()
+    _forget_seed(folder)
+    assert _drawn_seed(folder, 7) == 5
+    (folder / STATE_FILE).unlink()
+    _forget_seed(folder)
+    assert not folder.exists()
+    assert _drawn_seed(folder, 8) == 8
+    assert _drawn_seed(None, 1) == _drawn_seed(None, 2), "processes that share a clip share a seed"

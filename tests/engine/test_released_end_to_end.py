@@ -259,7 +259,13 @@ def test_a_lora_changes_the_video_and_the_next_job_is_without_it(folders, voice,
     save_file({f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}, tmp_path / "lora.safetensors")
     session, videos = Session(), []
     for lora in (None, tmp_path / "lora.safetensors", None):
-        values = {"task": "text-to-video", "prompt": "a person", "audio": voice, "model": str(folders["preview"])}
+        values = {
+            "task": "text-to-video",
+            "prompt": "a person",
+            "seed": 0,
+            "audio": voice,
+            "model": str(folders["preview"]),
+        }
         values |= {"out": tmp_path / "o.mp4"} | ({"lora": lora} if lora else {})
         session.generate(build_request(values, {"sampling.size_px": 128, "sampling.steps": 1}))
         videos.append(np.stack(list(read_video_frames(tmp_path / "o.mp4"))))

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from engine.contract.errors import UserError
-from engine.contract.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest, build_request, flatten
+from engine.contract.request import FILE_FIELDS, INPUT_FIELDS, SEED_LIMIT, GenerationRequest, build_request, flatten
 from engine.contract.settings import Settings
 from engine.contract.variants import NANO, name_of
 
@@ -16,7 +16,19 @@ GOOD = {"image": "face.png", "audio": "voice.wav", "out": "out.mp4"}
 def test_a_request_starts_from_the_models_own_settings():
     request = build_request(GOOD)
     assert request.settings == NANO.default_settings
-    assert (request.task, request.model, request.seed, request.prompt) == ("talking-head", "nano", 0, "")
+    assert (request.task, request.model, request.prompt) == ("talking-head", "nano", "")
+
+
+@pytest.mark.parametrize("given", [{}, {"seed": None}, {"seed": ""}, {"seed": "random"}])
+def test_a_seed_nobody_chose_is_drawn_anew_for_every_request(given):
+    seeds = {build_request(GOOD | given).seed for _ in range(8)}
+    assert len(seeds) == 8 and all(0 <= seed < SEED_LIMIT for seed in seeds)
+
+
+def test_a_drawn_seed_stays_what_it_was():
+    request = build_request(GOOD)
+    assert GenerationRequest.model_validate_json(request.model_dump_json()).seed == request.seed
+    assert request.model_copy(update={"prompt": "happy"}).seed == request.seed
 
 
 def test_overrides_beat_the_settings_given_and_those_beat_the_defaults():

@@ -31,7 +31,7 @@ def session(nano_folder: Path) -> Session:
 @pytest.fixture
 def ask(nano_folder: Path, portrait: Path, voice: Path, tmp_path: Path):
     def request(**changes: object) -> GenerationRequest:
-        values = {"image": portrait, "audio": voice, "out": tmp_path / "out.mp4", "model": str(nano_folder)}
+        values = {"image": portrait, "audio": voice, "out": tmp_path / "out.mp4", "model": str(nano_folder), "seed": 0}
         return build_request(values | changes, {"sampling.steps": 2})
 
     return request
@@ -42,7 +42,14 @@ def job(session: Session, nano_folder: Path, portrait: Path, voice: Path, tmp_pa
     """A finished job: its record and the reports on the way."""
     out = tmp_path_factory.mktemp("job") / "out.mp4"
     request = build_request(
-        {"image": portrait, "audio": voice, "out": out, "model": str(nano_folder), "prompt": "a calm person flies"},
+        {
+            "image": portrait,
+            "audio": voice,
+            "out": out,
+            "model": str(nano_folder),
+            "prompt": "a calm person flies",
+            "seed": 0,
+        },
         {"sampling.steps": 3},
     )
     reports: list[Progress] = []

@@ -48,7 +48,7 @@ def film(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ask(nano_folder: Path, voice: Path, tmp_path: Path):
     def request(**changes: object) -> GenerationRequest:
-        values = {"audio": voice, "out": tmp_path / "out.mp4", "model": str(nano_folder)}
+        values = {"audio": voice, "out": tmp_path / "out.mp4", "model": str(nano_folder), "seed": 0}
         return build_request(values | changes, {"sampling.steps": 2, "lip_sync.audio_longer": "loop"})
 
     return request
