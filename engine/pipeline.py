@@ -84,7 +84,7 @@ def generate(
         height_px=height,
         num_frames=inputs.output_frames,
         fps=FPS if times_s is None else len(times_s[:-1]) / times_s[-1],
-        notices=(*inputs.notices, *animator.notices(request), *_notices(request)),
+        notices=(*inputs.notices, *animator.notices(request), *_notices(request, len(used))),
     )
     # The stored record has no times, so that the same request gives the same file, and tells nobody where it was made.
     metadata = {METADATA_KEY: without_places(record).model_dump_json(exclude={"seconds", "drift"})}
@@ -194,14 +194,17 @@ def _stretch(inputs: Inputs, request: GenerationRequest, conditions: Conditions)
     return Stretch(latents, max(conditions.first_content, start), min(stop + 1, latents.shape[2]))
 
 
-def _notices(request: GenerationRequest) -> list[str]:
+def _notices(request: GenerationRequest, steps_done: int) -> list[str]:
     """What is on purpose and looks like a fault."""
+    steps, notices = request.settings.sampling.steps, []
+    if steps_done < steps:
+        notices.append(f"Stopped by hand in step {steps_done} of {steps}: this is what the clip was by then.")
     if request.settings.png.mode == "reference":
-        return [
+        notices.append(
             "Negative guidance is the public code's, to compare with: its embeddings grow to 1.5, 2.25 and 3.375 times "
             "in the first three steps and stay there."
-        ]
-    return []
+        )
+    return notices
 
 
 def _clip_id(animator: Animator, inputs: Inputs, request: GenerationRequest) -> str:

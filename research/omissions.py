@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.sampling.phda import MODALITIES, PhaseSchedule
+from engine.contract.phases import MODALITIES
+from engine.sampling.phda import PhaseSchedule
 
 EARLY_FROM = 667.0
 MIDDLE_FROM = 333.0

@@ -25,14 +25,20 @@ STATE_WORDS = {
 }
 
 
-def queue_list(jobs: Sequence[Job]) -> str:
-    """The jobs that wait, in their order, with what moves, changes or ends them."""
-    if not jobs:
-        return ""
+def queue_list(jobs: Sequence[Job], ended: Sequence[Job] = ()) -> str:
+    """The jobs that run and wait, in their order, with what moves, changes or ends them; below, what came of others."""
+    waiting = [job for job in jobs if job.state in PENDING]
     rows = "".join(
-        _row(job, _queue_buttons(job, first=not index, last=job is jobs[-1])) for index, job in enumerate(jobs)
+        _row(job, _queue_buttons(job, first=job is waiting[0], last=job is waiting[-1]))
+        if job.state in PENDING
+        else _row(job, _button("open", "Open"))
+        for job in jobs
     )
-    return f"<h3 class='em-section'>{tr('Waiting')}</h3><ul class='em-jobs'>{rows}</ul>"
+    html = f"<h3 class='em-section'>{tr('Waiting')}</h3><ul class='em-jobs'>{rows}</ul>" if jobs else ""
+    if ended:
+        shelf = "".join(_row(job, _library_buttons(job), picture=True) for job in ended)
+        html += f"<h3 class='em-section'>{tr('Made with it')}</h3><ul class='em-jobs em-shelf'>{shelf}</ul>"
+    return html
 
 
 def library_list(jobs: Sequence[Job]) -> str:
@@ -70,14 +76,14 @@ def _row(job: Job, buttons: str, *, picture: bool = False) -> str:
     facts = f"{when} · {tr('seed')} {job.request['seed']}"
     prompt = f" · {escape(job.request['prompt'][:60])}" if job.request.get("prompt") else ""
     what = f"<div class='em-what'>{words}<small>{facts}{prompt}</small></div>"
-    return f"<li data-job='{job.id}'>{shown}{what}<div class='em-acts'>{buttons}</div></li>"
+    return f"<li data-job='{job.id}' data-state='{job.state}'>{shown}{what}<div class='em-acts'>{buttons}</div></li>"
 
 
 def _queue_buttons(job: Job, *, first: bool, last: bool) -> str:
     pause = _button("resume", "Go on") if job.state == "paused" else _button("pause", "Pause")
     up = "" if first else _button("up", "↑", "Earlier")
     down = "" if last else _button("down", "↓", "Later")
-    return f"{up}{down}{pause}{_button('edit', 'Edit')}{_button('delete', 'Delete')}"
+    return f"{up}{down}{pause}{_button('edit', 'Edit')}{_delete(job)}"
 
 
 def _library_buttons(job: Job) -> str:
@@ -86,8 +92,14 @@ def _library_buttons(job: Job) -> str:
         buttons.append(_button("again", "Run again"))
     buttons.append(_button("edit", "Edit") if job.state in PENDING else _button("reuse", "Use settings"))
     if job.state != "running":
-        buttons.append(_button("delete", "Delete", sure="Delete this job and its files?"))
+        buttons.append(_delete(job))
     return "".join(buttons)
+
+
+def _delete(job: Job) -> str:
+    """A button that says what it deletes, and asks."""
+    sure = "Delete this video and its files?" if job.state == "done" else "Delete this job and its files?"
+    return _button("delete", "Delete", sure=sure)
 
 
 def _button(act: str, words: str, name: str = "", sure: str = "") -> str:

@@ -15,11 +15,27 @@ class LiveStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._settings: dict[str, LiveSettings] = {}
+        self._begun: dict[str, tuple[int, int]] = {}
 
-    def begin(self, job_id: str, settings: LiveSettings) -> None:
-        """The job starts, with its request's settings."""
+    def begin(self, job_id: str, settings: LiveSettings, steps: int) -> None:
+        """The job starts, with its request's settings, on its way of `steps` denoising steps."""
         with self._lock:
             self._settings[job_id] = settings
+            self._begun[job_id] = (0, steps)
+
+    def take(self, job_id: str, step: int) -> LiveSettings:
+        """What the step `step`, from 0, uses, which begins now."""
+        with self._lock:
+            self._begun[job_id] = (step + 1, self._begun[job_id][1])
+            return self._settings[job_id]
+
+    def next_step(self, job_id: str) -> int | None:
+        """The next step to begin, from 1; 0 where all have begun, None where the job does not run."""
+        with self._lock:
+            if job_id not in self._begun:
+                return None
+            begun, steps = self._begun[job_id]
+            return begun + 1 if begun < steps else 0
 
     def change(self, job_id: str, settings: LiveSettings) -> bool:
         """From its next step on the job uses `settings`. False where it is not running."""
@@ -29,12 +45,8 @@ class LiveStore:
                 self._settings[job_id] = settings
             return running
 
-    def current(self, job_id: str) -> LiveSettings:
-        """What a step that begins now uses."""
-        with self._lock:
-            return self._settings[job_id]
-
     def end(self, job_id: str) -> None:
         """The job has ended, however it did."""
         with self._lock:
             self._settings.pop(job_id, None)
+            self._begun.pop(job_id, None)

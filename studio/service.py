@@ -151,6 +151,11 @@ class Studio:
         self.worker.wake()
         return job
 
+    def queue_all(self, owner: str, requests: Sequence[GenerationRequest]) -> list[Job]:
+        """Queue checked requests, all or none. Raises UserError where the queue has no room for all of them."""
+        self._judge(owner, None, len(requests))
+        return [self.queue(owner, request) for request in requests]
+
     def repeat(self, owner: str, request: GenerationRequest, seeds: list[int], *, once: str | None = None) -> list[Job]:
         """Queue a checked request once with each of `seeds`. Raises UserError where the queue is full."""
         each = [None if once is None else f"{once}-{turn}" for turn in range(len(seeds))]
@@ -199,10 +204,15 @@ class Studio:
                 raise UserError(message, "stretch")
         return {"redo_latents": kept.redo_latents, "redo_span_s": kept.redo_span_s}
 
-    def tune(self, owner: str, job_id: str | None, live: LiveSettings) -> bool:
-        """Let a running job use `live` from its next denoising step on. False where it does not run."""
+    def tune(self, owner: str, job_id: str | None, live: LiveSettings) -> int | None:
+        """Let a running job use `live` from its next denoising step on: that step, from 1.
+
+        0 where the job runs and has no step left, so that only a next video could use them; None where none runs.
+        """
         job = self.store.find(job_id, owner) if job_id else None
-        return job is not None and job.state == "running" and self.worker.live.change(job.id, live)
+        if job is None or job.state != "running" or not self.worker.live.change(job.id, live):
+            return None
+        return self.worker.live.next_step(job.id)
 
     def run_again(self, owner: str, job_id: str) -> None:
         """Queue a job that did not finish, or was paused, once more."""
@@ -216,14 +226,20 @@ class Studio:
             return request
         return with_steps(request, GenerationRecord.model_validate(job.record))
 
-    def _judge(self, owner: str, instead_of: str | None) -> None:
-        """Raises UserError where the owner, or everybody, has enough waiting; who only changes a waiting job may."""
+    def _judge(self, owner: str, instead_of: str | None, count: int = 1) -> None:
+        """Raises UserError where the owner, or everybody, has no room for `count` more jobs; who only changes a waiting
+        job may."""
         limits, replaced = self.limits, self.store.find(instead_of, owner) if instead_of else None
         if replaced is not None and replaced.state == "queued":
             return
-        if limits.jobs_per_visitor is not None and self.store.count(owner) >= limits.jobs_per_visitor:
-            raise UserError(f"You have {limits.jobs_per_visitor} jobs waiting already; let one of them finish first.")
-        if limits.jobs is not None and self.store.count() >= limits.jobs:
+        most, mine = limits.jobs_per_visitor, self.store.count(owner)
+        if most is not None and mine + count > most:
+            if count > 1:
+                raise UserError(
+                    f"These are {count} jobs; you may have {most} waiting, and {mine} are: give fewer.", "batch"
+                )
+            raise UserError(f"You have {most} jobs waiting already; let one of them finish first.")
+        if limits.jobs is not None and self.store.count() + count > limits.jobs:
             raise UserError(f"The queue is full ({limits.jobs} jobs); try again in a few minutes.")
 
     def _open_files(self, request: GenerationRequest) -> None:

@@ -118,18 +118,24 @@ def empty_result() -> str:
     return f"<div class='em-empty'>{LOGO}<p>{tr('Your video appears here.')}</p><p>{hint}</p></div>"
 
 
-def player(url: str, poster_url: str, name: str, before_url: str | None = None) -> str:
-    """The finished video with sound, a link to keep it, and the video before it to compare it with while held."""
-    before, hold = "", ""
-    if before_url:
-        before = f"<video class='em-before' src='{escape(before_url)}' playsinline loop preload='auto'></video>"
-        hold = f"<button type='button' class='em-hold em-small'>{tr('Hold to compare with the one before')}</button>"
+def player(url: str, poster_url: str, name: str, before: tuple[str, str] | None = None) -> str:
+    """The finished video with sound, a link to keep it, and, to compare it with while held, another of the same inputs:
+    `before` is its address and what differs in it."""
+    held, hold = "", ""
+    if before:
+        before_url, differs = before
+        held = f"<video class='em-before' src='{escape(before_url)}' playsinline loop preload='auto'></video>"
+        words = tr("Hold to compare with the one before")
+        hold = (
+            f"<button type='button' class='em-hold em-small'>{words}</button>"
+            f"<small class='em-differs'>{escape(tr('There: {what}', what=differs))}</small>"
+        )
     now = (
         f"<video class='em-now' src='{escape(url)}' poster='{escape(poster_url)}' controls autoplay playsinline loop>"
         "</video>"
     )
     keep = f"<a class='em-download em-small' href='{escape(url)}' download='{escape(name)}'>{tr('Download')}</a>"
-    return f"<div class='em-player'>{now}{before}</div><div class='em-line em-under'>{keep}{hold}</div>"
+    return f"<div class='em-player'>{now}{held}</div><div class='em-line em-under'>{keep}{hold}</div>"
 
 
 def draft(url: str) -> str:
@@ -149,7 +155,8 @@ def preview_picture(webp: bytes) -> str:
 def preview_film(mp4: bytes) -> str:
     """A second of the video as the settings would make it."""
     source = base64.b64encode(mp4).decode()
-    return f"<video class='em-preview-film' src='data:video/mp4;base64,{source}' autoplay loop playsinline></video>"
+    play = "autoplay loop muted playsinline"  # silent: the result's own sound may be playing beside it
+    return f"<video class='em-preview-film' src='data:video/mp4;base64,{source}' {play}></video>"
 
 
 def preview_placeholder() -> str:

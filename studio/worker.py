@@ -80,13 +80,13 @@ class Worker:
         folder = self._store.folder_of(job.id)
         resume_folder = folder / RESUME_NAME
         resume_folder.mkdir(exist_ok=True)
-        self.live.begin(job.id, request.settings.live)
+        self.live.begin(job.id, request.settings.live, request.settings.sampling.steps)
         begin_draft(self._store, self._ports, job, request)
         return self._ports.generate(
             request,
             self._watch(job),
             # A replay brings the settings of every step itself.
-            live=None if request.settings_by_step else lambda step: self.live.current(job.id),
+            live=None if request.settings_by_step else lambda step: self.live.take(job.id, step),
             keep_latents=folder / LATENTS_NAME,
             resume_folder=resume_folder,
         )

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from engine.contract.errors import UserError
 from engine.contract.presets import preset_settings
 from engine.contract.settings import LiveSettings, Settings
-from engine.contract.variants import TASK_INFO, TASKS, VARIANTS, Task, find_variant
+from engine.contract.variants import TASK_INFO, TASKS, VARIANTS, Task, Variant, find_variant
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
@@ -135,6 +135,38 @@ INPUT_FIELDS = tuple(name for name in FILE_FIELDS if name != "out")
 """Those whose files are read: they are hashed into the record, kept with a job, and never overwritten."""
 
 
+def build_settings(
+    variant: Variant,
+    given: dict[str, Any],
+    *,
+    guidance_preset: str | None = None,
+    speed_preset: str | None = None,
+) -> Settings:
+    """The model's own defaults, then the presets, then `given` by dotted name.
+
+    Raises UserError that names the field for a bad value, an unknown setting and one that the model does not use.
+    """
+    try:
+        return Settings.model_validate(_settings(variant, given, guidance_preset, speed_preset))
+    except ValidationError as error:
+        raise _first_error(error) from error
+
+
+def _settings(
+    variant: Variant, given: dict[str, Any], guidance_preset: str | None, speed_preset: str | None
+) -> dict[str, Any]:
+    """The same, its values not checked yet."""
+    settings = variant.default_settings.model_dump()
+    asked = str(given.get("sampling.steps", ""))
+    steps = int(asked) if asked.isdecimal() else None
+    for name, value in preset_settings(variant, guidance_preset, speed_preset, steps).items():
+        _put(settings, name, value)
+    for name, value in given.items():
+        _refuse_inert(name, value, variant.inert_settings, variant.name)
+        _put(settings, name, value)
+    return settings
+
+
 def build_request(
     values: dict[str, Any],
     overrides: dict[str, Any] | None = None,
@@ -151,15 +183,8 @@ def build_request(
     """
     values = dict(values)
     variant = find_variant(str(values.get("model", "nano")))
-    settings = variant.default_settings.model_dump()
     given = flatten(values.pop("settings", {})) | (overrides or {})
-    asked = str(given.get("sampling.steps", ""))
-    steps = int(asked) if asked.isdecimal() else None
-    for name, value in preset_settings(variant, guidance_preset, speed_preset, steps).items():
-        _put(settings, name, value)
-    for name, value in given.items():
-        _refuse_inert(name, value, variant.inert_settings, variant.name)
-        _put(settings, name, value)
+    settings = _settings(variant, given, guidance_preset, speed_preset)
     try:
         request = GenerationRequest.model_validate(values | {"settings": settings})
     except ValidationError as error:

@@ -16,11 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from engine.contract.errors import UserError
+from engine.contract.negatives import negative_words
 from engine.contract.variants import FPS, NANO_DESCRIPTION
 from engine.media.audio import SAMPLE_RATE_HZ
 from engine.nano.encoders import NanoAudioEncoder, NanoImageEncoder, NanoTextEncoder
 from engine.nano.face_motion import CHANNELS, FaceMotionAutoencoder, FaceReference
-from engine.sampling.phase_negative import NegativeText, negative_words
+from engine.sampling.phase_negative import NegativeText
 from engine.wan.transformer import EchoMimicTransformer3DModel
 
 WEIGHTS = Path("transformer", "diffusion_pytorch_model.safetensors")

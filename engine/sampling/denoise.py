@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from engine.contract.errors import StopEarly
+from engine.contract.phases import boosts
 from engine.contract.settings import LiveSettings, Settings
 from engine.sampling.forwards import Conditions, Forwards, Moment
 from engine.sampling.guidance import UNCONDITIONAL, coefficients, with_one_text
 from engine.sampling.long_video import Window, add_window, blend_weights, left_weights, plan_windows
-from engine.sampling.phase_negative import boosts
 from engine.sampling.phda import modal_weights
 from engine.sampling.schedulers import make_scheduler
 from engine.sampling.step_cache import step_cache

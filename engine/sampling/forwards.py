@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from engine.contract.errors import NotFinite
+from engine.contract.phases import Boosts
 from engine.sampling.condition_cache import ConditionCache
 from engine.sampling.guidance import AUDIBLE, UNCONDITIONAL
 from engine.sampling.long_video import Window
-from engine.sampling.phase_negative import Boosts, NegativeText
+from engine.sampling.phase_negative import NegativeText
 from engine.sampling.step_cache import StepCache
 from engine.sampling.tasks import FRAMES_PER_LATENT, to_video_frames
 

@@ -11,13 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.contract.phases import FLOOR, modality_weights
 from engine.contract.settings import PhDASettings
-
-MODALITIES = ("text", "image", "audio")
-"""The order of `modal_weights`, everywhere."""
-
-FLOOR = 0.5
-"""What a modality weighs outside its phase (Eq. 2)."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,4 @@ def weight(tau: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 def modal_weights(settings: PhDASettings, tau: float) -> Tensor:
     """The weights of text, image and audio at `tau`, float32 [3]; ones where PhDA is off."""
-    if not settings.enabled:
-        return torch.ones(len(MODALITIES))
-    breakpoints = (settings.text, settings.image, settings.audio)
-    return torch.tensor([PhaseSchedule.from_breakpoints(pair.low, pair.high)(tau) for pair in breakpoints])
+    return torch.tensor(modality_weights(settings, tau))

@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from engine.contract.errors import UserError
+from engine.contract.negatives import negative_words
 from engine.contract.progress import Stage
 from engine.contract.request import Box, GenerationRequest
 from engine.contract.variants import FPS, SPEECH_ENCODERS, TRANSFORMER_WEIGHTS
@@ -32,7 +33,7 @@ from engine.media.inputs import Inputs, file_sha256
 from engine.media.lip_region import composite, follow, generated_cells, lip_box
 from engine.media.picture import even_size
 from engine.sampling.denoise import Conditions
-from engine.sampling.phase_negative import NegativeText, negative_words
+from engine.sampling.phase_negative import NegativeText
 from engine.sampling.tasks import (
     FRAMES_PER_LATENT,
     first_last_frame,

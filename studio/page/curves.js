@@ -22,17 +22,19 @@ em.curves = (element, props, trigger, watch) => {
   };
   const weight = ({ low, high }, tau) =>
     tau >= high ? 1 : tau <= low ? 0.5 : 0.5 + (0.5 * (tau - low)) / (high - low);
-  const motionSteps = () => Math.max(1, Math.round(state.png.motion_share * state.taus.length));
+  // As the contract's phases have it: none for a share of 0. What is drawn at rest comes with at_steps from there.
+  const motionSteps = () => state.png.motion_share && Math.max(1, Math.round(state.png.motion_share * state.taus.length));
   const motionBorder = () => {
     const count = motionSteps(), taus = state.taus;
-    return count >= taus.length ? 0 : (taus[count - 1] + taus[count]) / 2;
+    return count === 0 ? 1000 : count >= taus.length ? 0 : (taus[count - 1] + taus[count]) / 2;
   };
+  const pngOff = () => state.png.mode === "off";
 
   const line = (name, points) =>
     `<polyline class="em-curve em-${name}" points="${points.map(([tau, y]) => `${x(tau)},${y}`).join(" ")}"/>`;
-  const handle = (name, place, text, now, low, high, vertical = "") =>
+  const handle = (name, place, text, now, low, high, vertical = "", idle = false) =>
     `<circle class="em-handle em-${name.split(".")[1] ?? name} ${vertical}" data-name="${name}" cx="${place[0]}" ` +
-    `cy="${place[1]}" r="8" tabindex="0" role="slider" aria-label="${text}" aria-valuemin="${low}" ` +
+    `cy="${place[1]}" r="8" tabindex="${idle ? -1 : 0}" aria-disabled="${idle}" role="slider" aria-label="${text}" aria-valuemin="${low}" ` +
     `aria-valuemax="${high}" aria-valuenow="${now}"><title>${text}: ${now}</title></circle>`;
 
   const modality = (name) => {
@@ -54,9 +56,9 @@ em.curves = (element, props, trigger, watch) => {
     return (
       line("motion", [[1000, up], [border, up], [border, flat - 1], [0, flat - 1]]) +
       line("detail", [[1000, flat + 1], [detail, flat + 1], [detail, up + 2], [0, up + 2]]) +
-      handle("png.motion_share", [x(border), (up + flat) / 2], words.motion, state.png.motion_share, 0, 1) +
-      handle("png.detail_below", [x(detail), (up + flat) / 2], words.detail, detail, 0, 1000) +
-      handle("png.boost", [x(1000), up], words.boost, boost, 1, 4, "em-vertical")
+      handle("png.motion_share", [x(border), (up + flat) / 2], words.motion, state.png.motion_share, 0, 1, "", pngOff()) +
+      handle("png.detail_below", [x(detail), (up + flat) / 2], words.detail, detail, 0, 1000, "", pngOff()) +
+      handle("png.boost", [x(1000), up], words.boost, boost, 1, 4, "em-vertical", pngOff())
     );
   };
 
@@ -75,7 +77,8 @@ em.curves = (element, props, trigger, watch) => {
     );
     const keys = [...MODALITIES.map((name) => [name, words[name], `${state.phda[name].low}–${state.phda[name].high}`]),
       ["motion", words.motion_group, `${motionSteps()} / ${state.taus.length}`],
-      ["detail", words.detail_group, `τ < ${state.png.detail_below}`]];
+      ["detail", words.detail_group, `τ < ${state.png.detail_below}`],
+      ["boost", words.boost, pngOff() ? words.off : `× ${state.png.boost}`]];
     const note = (name) => state.notes[name === "detail" ? "png" : name] ?? "";
     element.querySelector(".em-curves").innerHTML =
       `<svg viewBox="0 0 ${width} ${BOTTOM + 24}" class="${state.phda.enabled ? "" : "em-phda-off"} ${state.png.mode === "off" ? "em-png-off" : ""}">` +
@@ -85,6 +88,8 @@ em.curves = (element, props, trigger, watch) => {
       `<g class="em-phda">${MODALITIES.map(modality).join("")}${MODALITIES.map(handles).join("")}</g>` +
       `<g class="em-png">${negatives()}</g></svg>` +
       `<ul>${keys.map(([name, text, now]) => `<li class="em-${name}"><b>${text}</b> ${now}${note(name) ? `<em role="status">${note(name)}</em>` : ""}</li>`).join("")}</ul>`;
+    if (pngOff())
+      element.querySelector("li.em-boost").insertAdjacentHTML("beforeend", ` <button type="button" class="em-small em-png-on">${words.switch_on}</button>`);
     if (focus) element.querySelector(`[data-name="${focus}"]`)?.focus();
   };
 
@@ -114,12 +119,18 @@ em.curves = (element, props, trigger, watch) => {
   };
 
   element.addEventListener("pointerdown", (event) => {
-    const grabbed = event.target.closest(".em-handle");
+    const grabbed = event.target.closest('.em-handle:not([aria-disabled="true"])');
     if (!grabbed) return;
     event.preventDefault();
     grabbed.focus();
     dragged = grabbed.dataset.name;
     element.setPointerCapture(event.pointerId);
+  });
+  element.addEventListener("click", (event) => {
+    if (!event.target.closest(".em-png-on")) return;
+    set("png.mode", "phase");
+    draw();
+    release();
   });
   element.addEventListener("pointermove", (event) => {
     if (!dragged) return;
@@ -132,7 +143,7 @@ em.curves = (element, props, trigger, watch) => {
       dragged = null;
     });
   element.addEventListener("keydown", (event) => {
-    const name = event.target.closest(".em-handle")?.dataset.name;
+    const name = event.target.closest('.em-handle:not([aria-disabled="true"])')?.dataset.name;
     const sign = { ArrowLeft: 1, ArrowUp: 1, ArrowRight: -1, ArrowDown: -1 }[event.key];
     if (!name || !sign) return;
     event.preventDefault();

@@ -5,6 +5,7 @@ em.jobList = (element, trigger) => {
     if (!button) return;
     event.preventDefault();
     if (button.dataset.sure && !window.confirm(button.dataset.sure)) return;
-    trigger("act", { act: button.dataset.act, job: button.closest("[data-job]").dataset.job });
+    const row = button.closest("[data-job]");
+    trigger("act", { act: button.dataset.act, job: row.dataset.job, state: row.dataset.state });
   });
 };

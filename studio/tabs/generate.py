@@ -45,6 +45,10 @@ BESIDE_MEDIA = frozenset(
 """Errors of these fields can be seen without opening the settings."""
 
 
+BATCH_TAKES = frozenset({"prompt", "model", "seed"})
+"""Of the form's fields besides settings: what a batch's rows are given where they do not say otherwise."""
+
+
 class Workspace:
     """Draws the columns where it is made and connects them. `tabs` is told which task is shown."""
 
@@ -115,7 +119,7 @@ class Workspace:
             **PAGE_ONLY,
         ).then(None, None, None, js=SHOW_WHAT_HAPPENED)
         follow = [result.job_id]
-        result.timer.tick(self._poll, [*follow, result.seen], self.shown, **QUIET)
+        result.timer.tick(self._poll, [*follow, result.seen], [*self.shown, form.live.said], **QUIET)
         for button, stop in ((result.cancel, "cancel"), (result.pause, "pause"), (result.finish, "finish")):
             button.click(self._stop, [gr.State(stop), *follow], self.shown, **QUIET)
         result.again.click(self._run_again, follow, self.shown, **QUIET)
@@ -123,7 +127,7 @@ class Workspace:
         result.redo_button.click(self._redo, [*follow, result.start_s, result.stop_s], self.shown, **PAGE_ONLY)
         result.queue.act(self._act, follow, self.everything, **QUIET)
         for upload in (self.folder, self.table):
-            upload.upload(self._batch, [self.task, upload], self.shown, **PAGE_ONLY)
+            upload.upload(self._batch, [self.task, upload, form.random_seed], self.shown, **every, **PAGE_ONLY)
         for video in (self.restore, self.dropped):
             video.upload(self._restore_video, video, self.everything, **PAGE_ONLY)
         self._connect_live(every)
@@ -233,14 +237,22 @@ class Workspace:
         hidden = {self.editing: "", self.editing_note: gr.update(visible=False)}
         return updates | hidden | self._show(job)
 
-    def _batch(self, request: gr.Request, task: Task, files: list[str] | None) -> Updates:
+    def _batch(
+        self, request: gr.Request, task: Task, files: list[str] | None, random_seed: bool, **given: Any
+    ) -> Updates:
+        """One job a row: what a row does not say is the form's, but for its media; all are queued, or none."""
         owner = owner_of(request)
         try:
+            form = self.form.request_values(task, given | {"settings_by_step": None, "stretch": ""})
+            beside = {name: value for name, value in form.items() if name in BATCH_TAKES}
             rows = read_batch([Path(file) for file in files or []], task)
-            for values, _ in rows:
-                self.studio.check_model(owner, values.get("model"))
-            asked = [self.studio.check(*row) for row in rows]
-            jobs = [self.studio.queue(owner, one) for one in asked]
+            asked = []
+            for values, settings in rows:
+                seed = {"seed": new_seed()} if random_seed else {}
+                own = beside | seed | values
+                self.studio.check_model(owner, own.get("model"))
+                asked.append(self.studio.check(own, self.form.settings_values(given) | settings))
+            jobs = self.studio.queue_all(owner, asked)
         except UserError as wrong:
             return self._say(wrong.message, "batch")
         return self._show(jobs[0])
@@ -260,6 +272,8 @@ class Workspace:
         if job is None:
             return self._instead(owner_of(request))
         updates = self.result.poll(job, seen)
+        if self.result.video in updates:  # what was said of the running job is not true of the ended one
+            updates |= {self.form.live.said: gr.update(value="", visible=False)}
         if self.result.video in updates and job.error:  # the state has changed: a failure belongs beside its field
             updates |= self._say(job.error, job.error_field)
         return updates
@@ -282,10 +296,15 @@ class Workspace:
             return self._say(wrong.message, wrong.field or "redo_span_s")
 
     def _act(self, request: gr.Request, event: gr.EventData, job_id: str) -> Updates:
-        updates = self.open(owner_of(request), event.job, event.act)
-        if event.act in ("up", "down", "delete", "pause", "resume") and event.job != job_id:
-            return {self.result.queue: self.result.waiting(owner_of(request))}
-        return updates
+        owner = owner_of(request)
+        meant = self.studio.store.find(event.job, owner)
+        # What a row deletes is what it showed: by now the job may have become a video.
+        changed = event.act == "delete" and (meant is None or meant.state != event.state)
+        updates = {} if changed else self.open(owner, event.job, event.act)
+        followed = self.studio.store.find(job_id, owner) if job_id else None
+        if followed and (changed or event.act in ("up", "down", "delete", "pause", "resume")) and event.job != job_id:
+            return {self.result.queue: self.result.waiting(followed)}
+        return updates or self._instead(owner)
 
     def _tune(self, request: gr.Request, event: gr.EventData, job_id: str | None, **given: Any) -> Updates:
         changes = {name: value for name, value in event.changes.items() if name in LIVE_NAMES}
@@ -311,9 +330,20 @@ class Workspace:
         updates: Updates = {self.form.form.inputs[name]: value for name, value in changes.items()}
         updates |= {live.curves: live.value(settings), self.form.replay: None}
         updates |= {self.form.replay_note: gr.update(value="", visible=False), **self._say(None, None)}
-        running = self.studio.tune(owner, job_id, settings.live)
-        said = views.notice(tr("The running job follows from its next step on.")) if running else ""
-        return updates | {live.said: gr.update(value=said, visible=running)}
+        said = self._follows(owner, job_id, settings)
+        return updates | {live.said: gr.update(value=views.notice(said), visible=bool(said))}
+
+    def _follows(self, owner: str, job_id: str | None, settings: Settings) -> str:
+        """From which step of the followed job a change counts; nothing where there is no job."""
+        step = self.studio.tune(owner, job_id, settings.live)
+        job = self.studio.store.find(job_id, owner) if job_id else None
+        if step:
+            assert job is not None
+            steps = job.request["settings"]["sampling"]["steps"]
+            return tr("Counts from step {step} of {steps} of the running job.", step=step, steps=steps)
+        if step == 0:
+            return tr("The running job has no step left: this counts for the next video.")
+        return tr("This counts for the next video.") if job is not None and not job.unfinished else ""
 
     def _settings(self, given: dict[str, Any], changes: dict[str, Any]) -> tuple[Settings | None, UserError | None]:
         variant = find_variant(given["model"])

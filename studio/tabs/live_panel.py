@@ -4,19 +4,21 @@ Draws the panel and its inputs where it is made. What a drag changes goes into t
 curves, both into the job that is running. Knows nothing about the other parts of the form.
 """
 
-from pathlib import Path
+from html import escape
 from typing import Any
 
 import gradio as gr
 
 from engine.contract.errors import UserError
+from engine.contract.negatives import negative_words
+from engine.contract.phases import at_steps, step_taus
 from engine.contract.presets import GUIDANCE_PRESETS, SPEED_PRESETS
-from engine.contract.request import build_request, flatten
+from engine.contract.request import build_settings, flatten
 from engine.contract.settings import LiveSettings, Settings
 from engine.contract.variants import Variant
 from studio import views
 from studio.fields import SettingField, SettingsForm, draw_settings
-from studio.schedule import idle_notes, step_taus
+from studio.schedule import idle_notes
 from studio.words import label, tr
 
 LIVE_NAMES = frozenset(flatten(LiveSettings().model_dump()))
@@ -42,6 +44,7 @@ class LivePanel:
                 elem_id="curves",
             )
             self.said = views.drawn(visible=False, elem_id="live-said")
+            views.said(lambda: group_words(variant), elem_id="png-groups")
             with gr.Row(elem_classes="em-line"):
                 self.preview_on = gr.Checkbox(
                     label=label("Live preview"),
@@ -59,6 +62,7 @@ class LivePanel:
         """What the curves show: the settings, where the steps lie, the notes beside the curves."""
         return {
             "taus": step_taus(settings.sampling),
+            "at_steps": at_steps(settings.sampling, settings.live),
             "phda": settings.phda.model_dump(),
             "png": settings.png.model_dump(),
             "notes": idle_notes(settings),
@@ -77,9 +81,20 @@ CURVE_WORDS = {
     "boost": "Boost",
     "motion_group": "Motion group, steps",
     "detail_group": "Detail group",
+    "off": "off",
+    "switch_on": "Switch it on",
     "weights": "PhDA weight over τ; lines are steps",
     "negatives": "Weight of the negative prompts",
 }
+
+
+def group_words(variant: Variant) -> str:
+    """What the two groups of negative prompts say to the model."""
+    words = negative_words("nano" if variant.is_nano else "released")
+    titles = {"motion": tr("Motion group"), "detail": tr("Detail group")}
+    return "".join(
+        f"<p class='em-caption'><b>{titles[name]}:</b> {escape(text)}</p>" for name, text in words.items() if text
+    )
 
 
 def is_live(field: SettingField) -> bool:
@@ -89,9 +104,7 @@ def is_live(field: SettingField) -> bool:
 
 def settings_from(variant: Variant, given: dict[str, Any], **presets: str | None) -> Settings:
     """The variant's settings with the presets, then `given` by dotted name, put in. Raises UserError."""
-    # A request of which only the settings are taken: its checks and its words are the ones that a submit uses.
-    media: dict[str, Any] = {"image": Path("picture.png"), "audio": Path("voice.wav"), "out": Path("video.mp4")}
-    return build_request({**media, "model": str(variant.folder)}, given, **presets).settings
+    return build_settings(variant, given, **presets)
 
 
 def try_settings(variant: Variant, given: dict[str, Any]) -> tuple[Settings | None, UserError | None]:

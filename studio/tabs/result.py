@@ -4,10 +4,13 @@ Knows jobs only, not the form. The page does not listen to a stream: a timer ask
 reload, a lost connection or another tab changes nothing for the job.
 """
 
+from typing import Any
+
 import gradio as gr
 
+from engine.contract.request import flatten
 from studio import job_views, views
-from studio.job_rows import RUNNABLE_AGAIN, Job
+from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job
 from studio.jobs import DRAFT_NAME, POSTER_NAME
 from studio.service import Studio
 from studio.tabs.events import Updates, no_error
@@ -15,6 +18,10 @@ from studio.visitors import result_url
 from studio.words import label, tr
 
 POLL_EVERY_S = 0.7
+MOST_LISTED = 30
+"""So many of a visitor's jobs are listed below the followed one, or looked through for one to compare with."""
+MOST_DIFFERENCES = 4
+NOT_COMPARED = frozenset({"out", "image", "last_image", "video", "audio", "redo_latents"})
 PLAYHEAD = "() => Math.round(100 * em.playhead()) / 100"
 JOB_LIST = "em.jobList(element, trigger); // sends 'act'"
 
@@ -67,7 +74,8 @@ class ResultPanel:
         return {
             self.job_id: job.id,
             self.seen: self._seen(job),
-            self.timer: gr.Timer(active=job.unfinished),
+            # As long as anything is unfinished the column asks: what it lists must be true for as long as it is seen.
+            self.timer: gr.Timer(active=self._busy(job)),
             self.status: self._status(job),
             self.draft: self._draft(job),
             self.preview: self._preview(job),
@@ -79,7 +87,7 @@ class ResultPanel:
             self.reuse: gr.Button(visible=not job.unfinished),
             **self._buttons(job),
             **self._redo(job),
-            self.queue: self.waiting(job.owner),
+            self.queue: self.waiting(job),
         }
 
     def show_nothing(self) -> Updates:
@@ -104,12 +112,22 @@ class ResultPanel:
         updates: Updates = {self.status: self._status(job)}
         if now != seen:
             updates |= {self.seen: now, self.preview: self._preview(job), **self._buttons(job)}
-            updates |= {self.queue: self.waiting(job.owner)}
+            updates |= {self.queue: self.waiting(job)}
+            updates |= {self.timer: gr.Timer(active=self._busy(job))}
         return updates
 
-    def waiting(self, owner: str) -> Updates:
-        """The list of the owner's waiting jobs."""
-        html = job_views.queue_list(self._studio.store.pending(owner))
+    def _busy(self, job: Job) -> bool:
+        """Whether the followed job, or another of its owner's, will still change by itself."""
+        return job.unfinished or self._studio.store.count(job.owner) > 0
+
+    def waiting(self, job: Job) -> Updates:
+        """What else the owner of the followed job asked for, with it or after it: what runs and waits, and what became
+        of the rest, so that every take is found."""
+        store = self._studio.store
+        since = [other for other in store.recent(job.owner, MOST_LISTED) if other.number > job.number]
+        ended = [other for other in reversed(since) if not other.unfinished and other.state not in PENDING]
+        running = [other for other in reversed(since) if other.state == "running"]
+        html = job_views.queue_list([*running, *store.pending(job.owner)], ended)
         return gr.update(value=html, visible=bool(html))
 
     def _buttons(self, job: Job) -> Updates:
@@ -141,16 +159,22 @@ class ResultPanel:
     def _video(self, job: Job) -> Updates:
         if self._studio.store.result_of(job) is None:
             return gr.update(value="", visible=False)
-        done = self._studio.store.recent(job.owner, states=("done",))
-        before = next((other for other in done if other.number < job.number), None)
+        before = self._comparable(job)
         name = job.request["out"]
         html = views.player(
             result_url(job.id, name),
             result_url(job.id, POSTER_NAME),
             name,
-            result_url(before.id, before.request["out"]) if before else None,
+            (result_url(before.id, before.request["out"]), what_differs(before, job)) if before else None,
         )
         return gr.update(value=html, visible=True)
+
+    def _comparable(self, job: Job) -> Job | None:
+        """The last video before `job` that was made of the same files, so that only settings differ."""
+        for other in self._studio.store.recent(job.owner, MOST_LISTED, states=("done",)):
+            if other.number < job.number and _made_of(other) == _made_of(job):
+                return other
+        return None
 
     def _draft(self, job: Job) -> Updates:
         there = self._studio.store.draft_of(job) is not None
@@ -167,8 +191,27 @@ class ResultPanel:
         """What of a job a page has drawn: its state and draft first, then what changes within the state."""
         draft = "+draft" if self._studio.store.draft_of(job) else ""
         stage = (job.progress or {}).get("stage")
-        waiting = ",".join(f"{other.number}{other.state[0]}" for other in self._studio.store.pending(job.owner))
+        others = self._studio.store.recent(job.owner, MOST_LISTED)
+        waiting = ",".join(f"{other.number}{other.state[0]}" for other in others if other.number != job.number)
         return f"{job.state}{draft} {job.preview_version} {job.stop_request} {stage} {waiting}"
+
+
+def _made_of(job: Job) -> tuple[Any, ...]:
+    """The task and the contents of the files that a finished video was made of."""
+    record = job.record or {}
+    return job.request["task"], *sorted(record.get("inputs_sha256", {}).items())
+
+
+def what_differs(one: Job, other: Job) -> str:
+    """The fields and settings of `one` that are not those of `other`, by name and value, the first few."""
+    fields = [
+        {name: value for name, value in flatten(job.request).items() if name not in NOT_COMPARED and value != ""}
+        for job in (one, other)
+    ]
+    names = [name for name in fields[0] | fields[1] if fields[0].get(name) != fields[1].get(name)]
+    told = [f"{name} {fields[0].get(name, '–')}" for name in names]
+    more = f", +{len(told) - MOST_DIFFERENCES}" if len(told) > MOST_DIFFERENCES else ""
+    return ", ".join(told[:MOST_DIFFERENCES]) + more or tr("the same settings")
 
 
 def _redo_hint() -> str:

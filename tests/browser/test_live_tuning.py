@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.contract.phases import modality_weight, step_taus
+from engine.contract.settings import PhaseBreakpoints
+from engine.contract.variants import NANO
 from engine.media.video import read_video_frames
 from tests.browser.studio_steps import (
     GENERATE,
@@ -44,7 +47,7 @@ def test_a_dragged_breakpoint_reaches_the_next_step_and_the_record_replays_it(se
         start_from_example(page)
         job_is_sampling(page)
         drag(page, "phda.audio.low", 300)
-        expect(page.locator("#live-said")).to_contain_text("next step")
+        expect(page.locator("#live-said")).to_contain_text("Counts from step 2 of 8")
         expect(page.locator("#setting-phda_audio_low input[type=number]")).to_have_value("300")
     video_state(page)
 
@@ -113,8 +116,11 @@ def test_waiting_jobs_are_moved_paused_changed_and_deleted(server: Server, visit
         expect(rows.nth(1)).to_have_attribute("data-job", first or "")
         rows.nth(1).locator("[data-act=pause]").click()
         expect(rows.nth(1)).to_contain_text("paused")
+        asked: list[str] = []
+        page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept()))
         rows.nth(2).locator("[data-act=delete]").click()
         expect(rows).to_have_count(2)
+        assert asked == ["Delete this job and its files?"]
         page.locator("#queue [data-act=edit]").last.click()
         expect(page.locator("#editing-note")).to_be_visible()
         page.fill("#prompt textarea", "happy")
@@ -124,6 +130,57 @@ def test_waiting_jobs_are_moved_paused_changed_and_deleted(server: Server, visit
             row.click()
         page.click("#result-cancel")
     page.wait_for_selector(".em-ended")
+
+
+def test_every_take_is_followed_to_its_end_and_a_finished_one_is_not_deleted_for_a_waiting_one(
+    server: Server, visitor: Visitor
+):
+    page = visitor(server.address)
+    choose_example(page)
+    page.click("#settings button.label-wrap")
+    page.fill("#count input", "3")
+    page.locator("#count input").blur()
+    page.click(GENERATE)
+    video_state(page)
+    made = page.locator("#queue .em-shelf li[data-state=done]")
+    expect(made).to_have_count(2, timeout=60_000)
+    expect(page.locator("#queue li[data-state=queued]")).to_have_count(0)
+    # A row that is no longer true: what it would delete is a video by now, and stays.
+    row, dialogs = made.first, []
+    name = row.get_attribute("data-job")
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.accept()))
+    row.evaluate("row => { row.dataset.state = 'queued'; row.querySelector('[data-act=delete]').click() }")
+    made.last.locator("[data-act=open]").click()
+    page.wait_for_timeout(1000)
+    assert dialogs == ["Delete this video and its files?"]
+    assert [job.state for job in server.jobs(owner_of(page)) if job.id == name] == ["done"]
+
+
+def test_negative_guidance_that_is_off_says_so_and_is_switched_on_where_it_is_drawn(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    page.click("#live-tuning button.label-wrap")
+    page.wait_for_selector("#curves svg")
+    boost = page.locator("#curves [data-name='png.boost']")
+    expect(boost).to_have_attribute("aria-disabled", "true")
+    expect(page.locator("#curves li.em-boost")).to_contain_text("off")
+    page.click("#curves .em-png-on")
+    expect(page.locator("#curves [data-name='png.boost']")).to_have_attribute("aria-disabled", "false")
+    expect(page.locator("#curves li.em-boost")).to_contain_text("×")
+    expect(page.locator("#png-groups")).to_contain_text("Motion group")
+
+
+def test_what_is_drawn_is_what_the_contract_says(server: Server, visitor: Visitor):
+    """The dots of a curve, in the browser's own arithmetic, are the engine's weights at the steps."""
+    page = visitor(server.address)
+    page.click("#live-tuning button.label-wrap")
+    page.wait_for_selector("#curves svg")
+    drag(page, "phda.image.high", 700)
+    expect(page.locator("#setting-phda_image_high input[type=number]")).to_have_value("700")
+    dots = page.locator("#curves g.em-dots.em-image circle")
+    drawn = [1.05 - (y - 30) / 120 * 0.65 for y in dots.evaluate_all("all => all.map(dot => +dot.getAttribute('cy'))")]
+    pair = PhaseBreakpoints(low=200, high=700)
+    expected = [modality_weight(pair, tau) for tau in step_taus(NANO.default_settings.sampling)]
+    assert drawn == pytest.approx(expected, abs=0.01)
 
 
 def test_the_library_finds_a_job_and_a_dropped_video_gives_its_settings_back(

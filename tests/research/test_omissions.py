@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from engine.sampling.phda import MODALITIES
+from engine.contract.phases import MODALITIES
 from research.omissions import OMISSIONS, omitting
 from tests.tiny_nano import tiny_nano
 

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from engine.contract import negatives
 from engine.contract.errors import UserError
+from engine.contract.negatives import negative_words
+from engine.contract.phases import Boosts, boosts, motion_steps
 from engine.contract.settings import PhaseNegativeSettings
-from engine.sampling import phase_negative
-from engine.sampling.phase_negative import Boosts, NegativeText, boosts, motion_steps, negative_words
+from engine.sampling.phase_negative import NegativeText
 from engine.sampling.schedulers import make_scheduler
 
 PHASE = PhaseNegativeSettings(mode="phase")
@@ -65,7 +67,7 @@ def test_the_file_has_both_groups_for_every_family():
 def test_a_broken_file_is_said(content: str, tmp_path, monkeypatch):
     file = tmp_path / "negatives.yaml"
     file.write_text(content)
-    monkeypatch.setattr(phase_negative, "NEGATIVES_FILE", file)
+    monkeypatch.setattr(negatives, "NEGATIVES_FILE", file)
     negative_words.cache_clear()
     with pytest.raises(UserError, match=r"negatives\.yaml"):
         negative_words("nano")
