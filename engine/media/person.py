@@ -21,7 +21,7 @@ EDGE_OF_FACE = 0.03
 """Half the width of the soft edge, in face heights."""
 MATTE_SIDE_PX = 720
 """Larger pictures are segmented at this longer side: the network sees 256 px in any case."""
-PLATE_SIDE_PX = 180
+PLATE_SIDE_PX = 240
 """The longer side at which what lies behind the person is made up; only a narrow seam of it is ever seen."""
 RIM_GAIN = 5.0
 """From this share of the matte's inverse on, its rim may be made as dense as the colours need."""
@@ -63,11 +63,11 @@ def plate(picture: np.ndarray, matte: np.ndarray) -> np.ndarray:
     scale = min(1.0, PLATE_SIDE_PX / max(picture.shape[:2]))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     gone = cv2.resize(matte, small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.02
-    gone = cv2.dilate(gone.astype(np.uint8), np.ones((3, 3), np.uint8))
+    gone = cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8))
     behind = cv2.resize(cv2.inpaint(small, gone, 3, cv2.INPAINT_TELEA), picture.shape[1::-1])
-    reach = 2 * max(2, round(3 / scale)) + 1
-    hidden = cv2.blur(cv2.dilate((matte > 0.02).astype(np.float32), np.ones((reach, reach))), (reach, reach))[..., None]
-    return np.rint(picture * (1 - hidden) + behind * hidden).astype(np.uint8)
+    near = cv2.blur(cv2.dilate(gone, np.ones((3, 3), np.uint8)).astype(np.float32), (3, 3))
+    hidden = np.maximum(cv2.resize(near, picture.shape[1::-1]), matte > 0.02)[..., None].astype(np.float32)
+    return np.rint(picture + (behind.astype(np.float32) - picture) * hidden).astype(np.uint8)
 
 
 def layers(picture: np.ndarray, matte: np.ndarray, behind: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

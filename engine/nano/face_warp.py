@@ -74,17 +74,19 @@ class FaceWarp:
         self._rings = (
             Rings.around(self._rest_px, width, height) if matte is None else PersonMesh.over(self._rest_px, matte)
         )
-        outline = self._rings.rest_px[:, :2]
+        stays = self._rings.stays if isinstance(self._rings, PersonMesh) else np.zeros(len(self._rings.triangles), bool)
+        self._still, moving = self._rings.triangles[stays], self._rings.triangles[~stays]
+        outline = np.vstack([self._rest_px, self._rings.rest_px])[np.unique(moving), :2]
         x0, y0 = np.clip(np.floor(outline.min(0)).astype(int), 0, [width - 1, height - 1])
         x1, y1 = np.clip(np.ceil(outline.max(0)).astype(int), [x0 + 1, y0 + 1], [width, height])
         self.falloff_box_px = (int(x0), int(y0), int(x1), int(y1))
         self._mouth = MouthInterior(picture, self._rest_px, self._frame, palette)
         self._eyes = [Eye(picture, self._rest_px, opening, self._frame) for opening in (RIGHT_EYE, LEFT_EYE)]
-        self._prepare_mesh()
+        self._prepare_mesh(moving)
         self._prepare_canvas()
 
-    def _prepare_mesh(self) -> None:
-        skin = np.concatenate([self._rings.triangles, _far_first(skin_triangles(), self._rest_px)])
+    def _prepare_mesh(self, moving: np.ndarray) -> None:
+        skin = np.concatenate([moving, _far_first(skin_triangles(), self._rest_px)])
         self._all_rest_px = np.vstack([self._rest_px, self._rings.rest_px])
         areas = doubled_areas_px2(self._all_rest_px, skin)
         solid = np.abs(areas) >= MIN_TRIANGLE_PX2
@@ -109,6 +111,14 @@ class FaceWarp:
         self._canvas.translate(-x0, -y0)
         shader = surface.makeShader(skia.TileMode.kClamp, skia.TileMode.kClamp, SURFACE_SAMPLING)
         self._paint = skia.Paint(Shader=shader)
+        if len(self._still):  # drawn once; without indices skia would join the points as they come
+            self._draw_skin(self._all_rest_px, self._still.ravel().tolist())
+            np.copyto(self._box, self._drawn)
+
+    def _draw_skin(self, places_px: np.ndarray, indices: list[int]) -> None:
+        points = [skia.Point(x, y) for x, y in places_px[:, :2].tolist()]
+        mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, self._texture_points, None, indices)
+        self._canvas.drawVertices(mesh, self._paint, skia.BlendMode.kSrcOver)
 
     def render(
         self,
@@ -135,9 +145,7 @@ class FaceWarp:
         keep_openings_ordered(target_px, self._frame.down)
 
         np.copyto(self._drawn, self._box)
-        points = [skia.Point(x, y) for x, y in moved_px[:, :2].tolist()]
-        mesh = skia.Vertices(skia.Vertices.kTriangles_VertexMode, points, self._texture_points, None, self._indices)
-        self._canvas.drawVertices(mesh, self._paint, skia.BlendMode.kSrcOver)
+        self._draw_skin(moved_px, self._indices)
         look = self._within_reach(look_mm)
         for eye in self._eyes:
             eye.draw(self._canvas, target_px, head, look)

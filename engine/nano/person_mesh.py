@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from engine.nano.face_mesh import FACE_OVAL, HeadFrame, Rings, ring_triangles, smoothstep
+from engine.nano.face_mesh import FACE_OVAL, NUM_LANDMARKS, HeadFrame, Rings, ring_triangles, smoothstep
 
 HAIRLINE, LEFT_EAR, CHIN, RIGHT_EAR = (FACE_OVAL[i] for i in (0, 8, 18, 28))
 RINGS = 12
@@ -23,7 +23,7 @@ NECK = (-0.05, 0.62)
 """Where the head's motion fades into the body's."""
 ASIDE = (0.8, 1.6)
 """What is this far beside the face is an arm or another thing, not hair."""
-SHOULDERS, WAIST = 0.45, 2.6
+SHOULDERS, WAIST = 0.45, 1.7
 """A body leans about its waist; shoulders take part fully."""
 JAW_REACH = 0.4
 """A falling jaw stretches the neck up to here and no further."""
@@ -72,6 +72,14 @@ class PersonMesh(Rings):
             face_height_px,
         )
         return replace(mesh, triangles=mesh.triangles[_covered(np.vstack([rest_px, mesh.rest_px]), mesh, matte)])
+
+    @property
+    def stays(self) -> np.ndarray:
+        """Which triangles nothing moves, bool [T]: what lies below the waist."""
+        weight = np.concatenate(
+            [np.ones(NUM_LANDMARKS), (self.head_weight + self.local_weight + self.body_weight)[:, 0]]
+        )
+        return weight[self.triangles].max(1) == 0
 
     def move(
         self, rest_px: np.ndarray, target_px: np.ndarray, head: np.ndarray, body: np.ndarray | None = None

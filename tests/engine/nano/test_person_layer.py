@@ -103,3 +103,12 @@ def test_the_body_breathes_while_the_face_keeps_its_place(hopper, matte):
     assert np.abs(breathed - rest)[y - 20 : y + 20, x - 20 : x + 20].max() == 0
     collar = int(hopper.landmarks_px[152, 1] + 0.5 * face_height_px(hopper))
     assert np.abs(breathed - rest)[collar : collar + 60].mean() > 2
+
+
+def test_what_a_swinging_head_uncovers_is_as_light_as_what_is_round_about(hopper, matte):
+    warp = FaceWarp(hopper.picture, hopper.landmarks_px, matte)
+    moved = warp.render(swung(hopper, -5)).astype(int).sum(2)
+    uncovered = (plate(hopper.picture, matte).astype(int).sum(2) - moved) > 150
+    ears = hopper.landmarks_px[[234, 454], :2]
+    x, y = int(ears[:, 0].max() + 0.3 * face_height_px(hopper)), int(ears[:, 1].mean())
+    assert uncovered[y - 80 : y + 40, x : x + 60].mean() < 0.01
