@@ -182,6 +182,10 @@ _POSES = 6
 """The first slots are the head's pose."""
 
 
+_SPREAD, _SPREAD_WITH_JAW, _ROUND = 1.9, 1.2, 1.3
+"""Strength of the lips' expressions per width and aperture. A talker's mouth widens as it opens, while the jaw alone
+draws its corners in."""
+
 _POSE_SPREAD = np.array([0.045, 0.03, 0.025, 0.010, 0.008, 0.010])
 """Deviation of yaw, pitch, roll, x, y and scale in natural speech."""
 
@@ -263,8 +267,8 @@ def _speech_strength(curves: np.ndarray, random: np.random.Generator) -> np.ndar
     strength = np.zeros((len(curves), len(EXPRESSIONS)))
     strength[:, _INDEX["jaw"]] = aperture * random.uniform(0.75, 1.15)
     manner = random.uniform(0.7, 1.2)
-    strength[:, _INDEX["spread"]] = np.maximum(width, 0) * manner
-    strength[:, _INDEX["round"]] = np.maximum(-width, 0) * manner
+    strength[:, _INDEX["spread"]] = (_SPREAD * np.maximum(width, 0) + _SPREAD_WITH_JAW * aperture) * manner
+    strength[:, _INDEX["round"]] = _ROUND * np.maximum(-width, 0) * manner
     strength[:, _INDEX["bite"]] = bite
     return strength
 

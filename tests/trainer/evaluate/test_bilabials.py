@@ -7,7 +7,7 @@ from tests.tiny_nano import tiny_nano
 from trainer.data.speech.corpus import Track
 from trainer.data.speech.utterance import SILENCE, Phone
 from trainer.data.speech.visemes import mouth_curves
-from trainer.metrics.bilabials import Closures, count_closures, held_out_closures
+from trainer.metrics.bilabials import Closures, count_closures, count_contacts, held_out_closures, lips_apart_mm
 from trainer.metrics.held_out import lips_apart, synthetic_reference
 from trainer.metrics.true_motion import act
 
@@ -35,12 +35,29 @@ def nano() -> NanoModel:
 
 
 def test_lips_of_true_motion_close_on_bilabials(nano):
-    counted = Closures(0, 0)
+    counted, touched = Closures(0, 0), Closures(0, 0)
     for seed in range(12):
         track, reference = babble(seed), synthetic_reference(nano, seed)
-        counted += count_closures(lips_apart(act(nano.autoencoder, reference, track, seed=seed)), track.phones)
+        landmarks_px = act(nano.autoencoder, reference, track, seed=seed)
+        counted += count_closures(lips_apart(landmarks_px), track.phones)
+        touched += count_contacts(landmarks_px, track.phones)
     assert counted.total > 80
-    assert counted.share >= 0.95
+    assert counted.share >= 0.98 and touched.share >= 0.98
+
+
+def test_lips_three_millimetres_apart_close_in_a_wide_mouth_but_do_not_touch(nano):
+    landmarks_px = np.repeat(synthetic_reference(nano, 0).landmarks_px[None], 50, axis=0)
+    lower = [87, 14, 317]
+    per_mm_px = np.linalg.norm(landmarks_px[0, 33] - landmarks_px[0, 263]) / 90
+    gap_mm = np.full(50, 20.0)
+    gap_mm[10:14] = 3.0
+    landmarks_px[:, lower, 1] += (gap_mm - lips_apart_mm(landmarks_px))[:, None] * per_mm_px
+    phones = (Phone("b", 0.4, 0.56),)
+    assert count_closures(lips_apart(landmarks_px), phones) == Closures(1, 1)
+    assert count_contacts(landmarks_px, phones) == Closures(0, 1)
+    landmarks_px[12, lower, 1] -= 2.5 * per_mm_px
+    assert count_contacts(landmarks_px, phones) == Closures(1, 1)
+    assert count_contacts(3 * landmarks_px, phones) == Closures(1, 1), "whatever the picture's size"
 
 
 def test_lips_that_say_something_else_close_by_chance_only():
@@ -68,4 +85,5 @@ def test_a_length_mark_or_aspiration_does_not_hide_a_bilabial_and_a_pause_is_non
 def test_a_model_is_counted_on_every_track():
     tracks = [babble(0), babble(1)]
     spoken = sum(count_closures(np.ones(FRAMES), track.phones).total for track in tracks)
-    assert held_out_closures(tiny_nano(), tracks=tracks).total == spoken
+    counted = held_out_closures(tiny_nano(), tracks=tracks)
+    assert counted.closures.total == counted.contacts.total == spoken

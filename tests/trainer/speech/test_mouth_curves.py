@@ -61,3 +61,22 @@ def test_lips_that_close_between_vowels_are_a_closure_and_a_pause_is_none():
     closed = closures(mouth_curves(phones, middles_s)[:, APERTURE])
     assert closed[(middles_s > 0.22) & (middles_s < 0.26)].all()
     assert not closed[middles_s < 0.14].any() and not closed[middles_s > 1.0].any()
+
+
+@pytest.mark.parametrize("length_s", [0.03, 0.05, 0.09])
+@pytest.mark.parametrize("vowel", ["ɑ", "æ", "i", "u"])
+def test_lips_meet_in_some_video_frame_of_every_bilabial_however_short(vowel, length_s):
+    for start_s in np.linspace(0.2, 0.24, 8, endpoint=False):
+        phones = (
+            Phone(vowel, 0.0, start_s),
+            Phone("b", start_s, start_s + length_s),
+            Phone(vowel, start_s + length_s, 0.6),
+        )
+        middles_s = (np.arange(15) + 0.5) / 25
+        during = (middles_s >= start_s - 0.02) & (middles_s < start_s + length_s + 0.02)
+        assert mouth_curves(phones, middles_s)[during, APERTURE].min() < 0.06
+
+
+def test_a_short_vowel_stays_short_of_where_a_long_one_gets():
+    short, long = (at_middle_of(spoken("t", "ɑ", "t", length_s=length_s), 1)[APERTURE] for length_s in (0.04, 0.2))
+    assert short < long
