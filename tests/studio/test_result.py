@@ -10,6 +10,7 @@ def job(number: int, *, state: str = "done", picture: str = "a", **request) -> S
     given = {"task": "talking-head", "seed": 1, "prompt": "", "settings": {"guidance": {"audio": 2.0}}, "out": "o.mp4"}
     record = {"inputs_sha256": {"image": picture, "audio": "v"}}
     return SimpleNamespace(
+        stop_request=None,
         id=f"job{number}",
         number=number,
         state=state,

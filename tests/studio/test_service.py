@@ -129,13 +129,14 @@ def test_examples_are_what_lies_in_the_folder(tmp_path: Path):
 def test_a_batch_is_queued_whole_or_not_at_all(studio: Studio, good: dict[str, Any]):
     limited = replace(studio, limits=Limits(jobs_per_visitor=3))
     asked = [limited.check(good | {"seed": seed}) for seed in range(4)]
-    with pytest.raises(UserError, match=r"4 jobs; you may have 3 waiting, 0 are") as caught:
+    with pytest.raises(UserError, match=r"4 jobs; you may have 3 waiting, and 0 are") as caught:
         limited.queue_all("me", asked)
     assert caught.value.field == "batch" and limited.store.count("me") == 0
     assert [job.request["seed"] for job in limited.queue_all("me", asked[:3])] == [0, 1, 2]
 
 
 def test_a_change_says_from_which_step_it_counts(studio: Studio, good: dict[str, Any]):
+    studio.worker.stop()
     live = studio.worker.live
     job = studio.submit("me", good)
     assert studio.tune("me", job.id, studio.variant.default_settings.live) is None, "it waits"
