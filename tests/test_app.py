@@ -8,7 +8,6 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -151,9 +150,7 @@ def test_the_tasks_are_mcp_tools_with_typed_parameters(address: str):
             await session.initialize()
             return {tool.name: tool.inputSchema["properties"] for tool in (await session.list_tools()).tools}
 
-    # In a thread of its own: a browser that another test has open keeps an event loop running in this one.
-    with ThreadPoolExecutor(1) as thread:
-        found = thread.submit(asyncio.run, tools()).result()
+    found = asyncio.run(tools())
     assert {f"generate_{task.replace('-', '_')}" for task in TASKS} <= set(found)
     assert found["generate_talking_head"]["sampling_steps"]["type"] == "integer"
     assert "request" not in found["generate_talking_head"]

@@ -1,6 +1,6 @@
 """Everything the proof measures on one portrait with one speech clip, from the finished videos.
 
-Judges files, as a user would get them: nothing is taken from inside the engine but where the falloff rings lie.
+Judges files, as a user would get them: nothing is taken from inside the engine but where a drawing may move.
 """
 
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from engine.contract.errors import UserError
 from engine.contract.variants import FPS
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.face import find_face
+from engine.media.person import person_matte
 from engine.media.picture import even_size, read_picture
 from engine.media.video import probe, read_video_frames
 from engine.nano.face_warp import FaceWarp
@@ -29,6 +31,9 @@ from trainer.metrics.speech_tracks import voiced_frames
 SILENCE_S = 2.0
 REST_S = 1.5
 """The end of the silence, over which the lips should rest: the first half second is theirs to close."""
+
+SWAY = 0.25
+"""How far a person comes out of their own outline in a video, in heights of the face."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +61,19 @@ class Portrait:
         return int(x0), int(y0), int(x1), int(y1)
 
     @cached_property
-    def untouched(self) -> NDArray[np.bool_]:
-        """The pixels outside the outermost falloff ring, which no frame moves: [H, W]."""
-        x0, y0, x1, y1 = FaceWarp(self.picture, self.landmarks_px).falloff_box_px
-        outside = np.ones(self.picture.shape[:2], dtype=bool)
-        outside[y0:y1, x0:x1] = False
-        return outside
+    def background(self) -> NDArray[np.bool_]:
+        """The pixels that no part of a person comes near, which every frame leaves as they are: [H, W].
+
+        Where no person is told from the picture, a drawing's, these are the pixels outside the outermost falloff ring.
+        """
+        matte = person_matte(self.picture, self.landmarks_px)
+        if matte is None:
+            x0, y0, x1, y1 = FaceWarp(self.picture, self.landmarks_px).falloff_box_px
+            outside = np.ones(self.picture.shape[:2], dtype=bool)
+            outside[y0:y1, x0:x1] = False
+            return outside
+        y0, y1 = self.face_box_px[1::2]
+        return np.asarray(cv2.distanceTransform((matte == 0).astype(np.uint8), cv2.DIST_L2, 5) > SWAY * (y1 - y0))
 
 
 @dataclass
@@ -80,7 +92,7 @@ class FrameJudge:
         still_sharpness = sharpness(still, box_px)
         for index, frame in enumerate(frames):
             shown = luma(frame)
-            self.psnr_db.append(luma_psnr_db(shown, still, self.portrait.untouched))
+            self.psnr_db.append(luma_psnr_db(shown, still, self.portrait.background))
             self.sharpness.append(sharpness(shown, box_px) / still_sharpness)
             self.sheet.add(index, frame)
             yield frame

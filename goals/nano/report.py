@@ -20,7 +20,7 @@ energy is a proxy: nothing was tuned to it. `viseme r` is the same against the o
 hears, for the English clips.
 Silence: (mean opening of the last 1.5 s of 2 s of digital silence − 5th percentile) / (mean opening in speech − 5th
 percentile). A portrait is open at rest above {REST_OPEN_APERTURE} eye distances.
-PSNR is that of the worst frame, over the pixels outside the box of the outermost falloff ring, against the even-sized
+PSNR is that of the worst frame, over the pixels that no part of a person comes near, against the even-sized
 picture. Sharpness is the variance of the luma's Laplacian in the box of the portrait's landmarks, over the portrait's
 own; the table of goals takes each clip's median frame.
 Nano never saw these portraits or voices, and nothing of it was chosen by them. The warp that draws them was looked at

@@ -87,7 +87,7 @@ def clip_rows(clips: Sequence[ClipMeasurement]) -> list[Row]:
         *_lip_rows(clips),
         *_silence_rows(clips),
         _worst(
-            "luma PSNR outside the outermost falloff ring, worst frame",
+            "luma PSNR of the background, worst frame",
             clips,
             "psnr_db",
             worst=min,

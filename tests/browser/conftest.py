@@ -20,8 +20,9 @@ PATIENCE_MS = 40_000
 sync_api.expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator["sync_api.Browser"]:
+    """One for all browser tests, and none after them: while it is open, this thread's event loop runs."""
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed (Debian: apt install chromium)")
     with sync_api.sync_playwright() as playwright:
