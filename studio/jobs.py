@@ -55,59 +55,81 @@ class JobStore:
         self._clock = SteadyClock()
         self._submitting = threading.Lock()
 
-    def submit(
+    def submit(self, owner: str, request: GenerationRequest, *, once: str | None = None) -> Job:
+        """`submit_all` of one request."""
+        return self.submit_all(owner, [request], once=once)[0]
+
+    def submit_all(
         self,
         owner: str,
-        request: GenerationRequest,
+        requests: Sequence[GenerationRequest],
         *,
         instead_of: str | None = None,
         once: str | None = None,
-        judge: Callable[[], None] = lambda: None,
-    ) -> Job:
-        """Copy the request's media into a new job's folder and queue it. The row comes after its files.
+        judge: Callable[[int], None] = lambda _: None,
+    ) -> list[Job]:
+        """Copy the requests' media into folders of new jobs and queue them, all or none. Rows come after their files.
 
-        `instead_of` names a pending job of the same owner whose place in the queue the new one takes. What the owner
-        has submitted with the same `once` before is not queued again; the job that it became is returned. Only what is
-        new is put before `judge`, which raises where it may not be queued; nothing else is submitted meanwhile.
+        `instead_of` names a pending job of the same owner whose place in the queue the first one takes. What the owner
+        has submitted with the same `once` before is not queued again; the jobs that it became are returned. Only what
+        is new is put before `judge`, by its number, which raises where it may not be queued; nothing else is submitted
+        meanwhile.
         """
         with self._submitting:
-            job_id = secrets.token_urlsafe(16) if once is None else _name_of(owner, once)
-            known = self.find(job_id, owner)
-            if known is not None:
+            if once is None:
+                ids = [secrets.token_urlsafe(16) for _ in requests]
+            else:
+                ids = [_name_of(owner, f"{once}-{turn}") for turn in range(len(requests))]
+            known = [job for job_id in ids if (job := self.find(job_id, owner))]
+            if known:
                 return known
-            judge()
-            return self._submit(job_id, owner, request, instead_of)
+            judge(len(requests))
+            kept: list[dict[str, Any]] = []
+            try:
+                kept.extend(self._kept(job_id, request) for job_id, request in zip(ids, requests, strict=True))
+                return self._queued(owner, dict(zip(ids, kept, strict=True)), instead_of)
+            except BaseException:
+                for job_id in ids:
+                    shutil.rmtree(self.folder_of(job_id), ignore_errors=True)
+                raise
 
-    def _submit(self, job_id: str, owner: str, request: GenerationRequest, instead_of: str | None) -> Job:
+    def _kept(self, job_id: str, request: GenerationRequest) -> dict[str, Any]:
+        """Copy the request's media into the job's folder: what its row keeps of it."""
         folder = self.folder_of(job_id)
         folder.mkdir()
         kept = request.model_dump(mode="json")
-        name, source = "", Path()
-        try:
-            for name in INPUT_FIELDS:
-                source = getattr(request, name)
-                if source is not None:
-                    kept[name] = f"{name}-{_plain(_named(name, source))}{source.suffix.lower()}"
-                    shutil.copyfile(source, folder / kept[name])
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            if error.errno in DISK_IS_FULL:
-                raise UserError(FULL_DISK) from error
-            raise UserError(f"{source.name} cannot be read ({error.strerror}); choose it again.", name) from error
+        for name in INPUT_FIELDS:
+            source = getattr(request, name)
+            if source is None:
+                continue
+            kept[name] = f"{name}-{_plain(_named(name, source))}{source.suffix.lower()}"
+            try:
+                shutil.copyfile(source, folder / kept[name])
+            except OSError as error:
+                if error.errno in DISK_IS_FULL:
+                    raise UserError(FULL_DISK) from error
+                raise UserError(f"{source.name} cannot be read ({error.strerror}); choose it again.", name) from error
         day = datetime.now(UTC).strftime("%Y%m%d")
         named_after = next(name for name in ("image", "video", "audio") if getattr(request, name) is not None)
         kept["out"] = f"{_plain(_named(named_after, getattr(request, named_after)))}-{day}-{request.seed}.mp4"
+        return kept
+
+    def _queued(self, owner: str, requests: dict[str, dict[str, Any]], instead_of: str | None) -> list[Job]:
+        """Rows for jobs whose files are there, by their names."""
         replaced = self.find(instead_of, owner) if instead_of else None
+        jobs = []
         with self._session() as session:
-            row = JobRow(id=job_id, owner=owner, state="queued", request=kept, created_s=self._clock.now_s())
-            session.add(row)
-            session.flush()
-            row.position = replaced.position if replaced and replaced.state in PENDING else float(row.number)
-            session.flush()
-            job = Job.model_validate(row)
+            for job_id, kept in requests.items():
+                row = JobRow(id=job_id, owner=owner, state="queued", request=kept, created_s=self._clock.now_s())
+                session.add(row)
+                session.flush()
+                takes_its_place = replaced is not None and replaced.state in PENDING and not jobs
+                row.position = replaced.position if takes_its_place else float(row.number)
+                session.flush()
+                jobs.append(Job.model_validate(row))
         if replaced:
             self.delete(replaced.id, owner)
-        return job
+        return jobs
 
     def find(self, job_id: str, owner: str) -> Job | None:
         """The job, or None where there is none or it is somebody else's: a stranger cannot tell the two apart."""

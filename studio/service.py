@@ -139,28 +139,35 @@ class Studio:
         once: str | None = None,
         any_model: bool = False,
     ) -> Job:
-        """Queue a checked request, at most once for each `once`. Raises UserError where the queue is full.
+        """`queue_all` of one request."""
+        return self.queue_all(owner, [request], instead_of=instead_of, once=once, any_model=any_model)[0]
 
-        `any_model` is for what a lead asks for, and for videos that were made already.
+    def queue_all(
+        self,
+        owner: str,
+        requests: Sequence[GenerationRequest],
+        *,
+        instead_of: str | None = None,
+        once: str | None = None,
+        any_model: bool = False,
+    ) -> list[Job]:
+        """Queue checked requests, all or none, at most once for each `once`.
+
+        `instead_of` is a waiting job that the first one replaces; `any_model` is for what a lead asks for, and for
+        videos that were made already. Raises UserError where the queue has no room for all of them.
         """
         if not any_model:
-            self.check_model(owner, request.model)
-        job = self.store.submit(
-            owner, request, instead_of=instead_of, once=once, judge=lambda: self._judge(owner, instead_of)
+            for model in {request.model for request in requests}:
+                self.check_model(owner, model)
+        jobs = self.store.submit_all(
+            owner,
+            requests,
+            instead_of=instead_of,
+            once=once,
+            judge=lambda count: self._judge(owner, instead_of, count),
         )
         self.worker.wake()
-        return job
-
-    def queue_all(self, owner: str, requests: Sequence[GenerationRequest]) -> list[Job]:
-        """Queue checked requests, all or none. Raises UserError where the queue has no room for all of them."""
-        self._judge(owner, None, len(requests))
-        return [self.queue(owner, request) for request in requests]
-
-    def repeat(self, owner: str, request: GenerationRequest, seeds: list[int], *, once: str | None = None) -> list[Job]:
-        """Queue a checked request once with each of `seeds`. Raises UserError where the queue is full."""
-        each = [None if once is None else f"{once}-{turn}" for turn in range(len(seeds))]
-        made = (request.model_copy(update={"seed": seed}) for seed in seeds)
-        return [self.queue(owner, one, once=name) for one, name in zip(made, each, strict=True)]
+        return jobs
 
     def redo(
         self, owner: str, job_id: str, span_s: tuple[float | None, float | None], *, once: str | None = None
@@ -226,20 +233,19 @@ class Studio:
             return request
         return with_steps(request, GenerationRecord.model_validate(job.record))
 
-    def _judge(self, owner: str, instead_of: str | None, count: int = 1) -> None:
-        """Raises UserError where the owner, or everybody, has no room for `count` more jobs; who only changes a waiting
-        job may."""
+    def _judge(self, owner: str, instead_of: str | None, count: int) -> None:
+        """Raises UserError where the owner, or everybody, has no room for `count` more jobs, less the waiting one that
+        the first of them replaces."""
         limits, replaced = self.limits, self.store.find(instead_of, owner) if instead_of else None
-        if replaced is not None and replaced.state == "queued":
+        more = count - (replaced is not None and replaced.state == "queued")
+        if more == 0:
             return
         most, mine = limits.jobs_per_visitor, self.store.count(owner)
-        if most is not None and mine + count > most:
+        if most is not None and mine + more > most:
             if count > 1:
-                raise UserError(
-                    f"These are {count} jobs; you may have {most} waiting, and {mine} are: give fewer.", "batch"
-                )
+                raise UserError(f"These are {count} jobs; you may have {most} waiting, and {mine} are: give fewer.")
             raise UserError(f"You have {most} jobs waiting already; let one of them finish first.")
-        if limits.jobs is not None and self.store.count() + count > limits.jobs:
+        if limits.jobs is not None and self.store.count() + more > limits.jobs:
             raise UserError(f"The queue is full ({limits.jobs} jobs); try again in a few minutes.")
 
     def _open_files(self, request: GenerationRequest) -> None:

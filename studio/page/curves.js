@@ -22,8 +22,10 @@ em.curves = (element, props, trigger, watch) => {
   };
   const weight = ({ low, high }, tau) =>
     tau >= high ? 1 : tau <= low ? 0.5 : 0.5 + (0.5 * (tau - low)) / (high - low);
+  // Python's round: a half goes to the even neighbour.
+  const toEven = (number) => Math.round(number) - (number % 1 === 0.5 && Math.round(number) % 2);
   // As the contract's phases have it: none for a share of 0. What is drawn at rest comes with at_steps from there.
-  const motionSteps = () => state.png.motion_share && Math.max(1, Math.round(state.png.motion_share * state.taus.length));
+  const motionSteps = () => state.png.motion_share && Math.max(1, toEven(state.png.motion_share * state.taus.length));
   const motionBorder = () => {
     const count = motionSteps(), taus = state.taus;
     return count === 0 ? 1000 : count >= taus.length ? 0 : (taus[count - 1] + taus[count]) / 2;

@@ -226,9 +226,8 @@ class Workspace:
                 values |= self.studio.stretch_of(owner, given["stretch"], values)
             self.studio.check_model(owner, values.get("model"))
             asked = self.studio.check(values, self.form.settings_values(given))
-            seeds = [asked.seed, *(new_seed() for _ in range(int(count or 1) - 1))]
-            job = self.studio.queue(owner, asked, instead_of=editing or None, once=once)
-            self.studio.repeat(owner, asked, seeds[1:], once=once)
+            variants = [asked.model_copy(update={"seed": new_seed()}) for _ in range(int(count or 1) - 1)]
+            job = self.studio.queue_all(owner, [asked, *variants], instead_of=editing or None, once=once)[0]
         except UserError as wrong:
             if wrong.field is not None and wrong.field not in BESIDE_MEDIA:
                 updates[self.form.settings_accordion] = gr.Accordion(open=True)
@@ -252,7 +251,7 @@ class Workspace:
                 own = beside | seed | values
                 self.studio.check_model(owner, own.get("model"))
                 asked.append(self.studio.check(own, self.form.settings_values(given) | settings))
-            jobs = self.studio.queue_all(owner, asked)
+            jobs = self.studio.queue_all(owner, asked, once=request.headers.get(ONCE_HEADER))
         except UserError as wrong:
             return self._say(wrong.message, "batch")
         return self._show(jobs[0])

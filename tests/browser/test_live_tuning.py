@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.contract.phases import modality_weight, step_taus
+from engine.contract.phases import modality_weight, motion_steps, step_taus
 from engine.contract.settings import PhaseBreakpoints
 from engine.contract.variants import NANO
 from engine.media.video import read_video_frames
@@ -181,6 +181,14 @@ def test_what_is_drawn_is_what_the_contract_says(server: Server, visitor: Visito
     pair = PhaseBreakpoints(low=200, high=700)
     expected = [modality_weight(pair, tau) for tau in step_taus(NANO.default_settings.sampling)]
     assert drawn == pytest.approx(expected, abs=0.01)
+    # PNG's steps too, also where a share ends between two of them.
+    png = NANO.default_settings.png.model_copy(update={"motion_share": 0.5})
+    page.click("#settings button.label-wrap")
+    for name, value in (("png_motion_share", "0.5"), ("sampling_steps", "5")):
+        number = page.locator(f"#setting-{name} input[type=number]")
+        number.fill(value)
+        number.blur()
+    expect(page.locator("#curves li.em-motion")).to_contain_text(f"{motion_steps(5, png)} / 5")
 
 
 def test_the_library_finds_a_job_and_a_dropped_video_gives_its_settings_back(

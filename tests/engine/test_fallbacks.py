@@ -47,7 +47,18 @@ def run(folder: Path, word: Path, tmp_path: Path, capsys: pytest.CaptureFixture)
     def generate(*flags: str, model: Path = folder) -> tuple[int, list[str], Path]:
         out = tmp_path / "out.mp4"
         media = ["--task", "text-to-video", "--prompt", "a person speaks", "--audio", str(word), "--out", str(out)]
-        fast = ["--sampling.size_px", "128", "--steps", "3", "--guidance.text", "1", "--guidance.audio", "1", "--seed", "7"]
+        fast = [
+            "--sampling.size_px",
+            "128",
+            "--steps",
+            "3",
+            "--guidance.text",
+            "1",
+            "--guidance.audio",
+            "1",
+            "--seed",
+            "7",
+        ]
         code = main(["generate", "--model", str(model), *media, *fast, *flags])
         return code, capsys.readouterr().err.strip().splitlines(), out
 

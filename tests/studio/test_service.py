@@ -1,5 +1,6 @@
 """A request is checked down to its files before it becomes a job."""
 
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -128,11 +129,27 @@ def test_examples_are_what_lies_in_the_folder(tmp_path: Path):
 
 def test_a_batch_is_queued_whole_or_not_at_all(studio: Studio, good: dict[str, Any]):
     limited = replace(studio, limits=Limits(jobs_per_visitor=3))
+    studio.worker.stop()  # what is queued stays
     asked = [limited.check(good | {"seed": seed}) for seed in range(4)]
-    with pytest.raises(UserError, match=r"4 jobs; you may have 3 waiting, and 0 are") as caught:
+    with pytest.raises(UserError, match=r"4 jobs; you may have 3 waiting, and 0 are"):
         limited.queue_all("me", asked)
-    assert caught.value.field == "batch" and limited.store.count("me") == 0
-    assert [job.request["seed"] for job in limited.queue_all("me", asked[:3])] == [0, 1, 2]
+    assert limited.store.count("me") == 0
+    jobs = limited.queue_all("me", asked[:3], once="click")
+    assert [job.request["seed"] for job in jobs] == [0, 1, 2]
+    assert limited.queue_all("me", asked[:3], once="click") == jobs
+    changed = limited.queue_all("me", asked[:1], instead_of=jobs[1].id)
+    assert [job.request["seed"] for job in limited.store.pending("me")] == [0, 0, 2] and len(changed) == 1
+    with pytest.raises(UserError, match="2 jobs; you may have 3 waiting, and 3 are"):
+        limited.queue_all("me", asked[:2], instead_of=jobs[0].id)
+
+
+def test_one_file_that_cannot_be_read_queues_none(studio: Studio, good: dict[str, Any], tmp_path: Path):
+    asked = [studio.check(good), studio.check(good | {"image": shutil.copy(good["image"], tmp_path / "copy.jpg")})]
+    (tmp_path / "copy.jpg").unlink()
+    before = set(studio.store.files.iterdir())
+    with pytest.raises(UserError, match=r"copy\.jpg cannot be read"):
+        studio.queue_all("me", asked)
+    assert studio.store.recent("me") == [] and set(studio.store.files.iterdir()) == before
 
 
 def test_a_change_says_from_which_step_it_counts(studio: Studio, good: dict[str, Any]):
