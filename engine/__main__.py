@@ -37,7 +37,7 @@ REQUEST_FLAGS = [name for name in GenerationRequest.model_fields if not name.sta
 class OneLineParser(argparse.ArgumentParser):
     """A parser whose complaints are one line, not a page of usage."""
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:  # type: ignore[override]
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse does, but that a flag may be written with _ where it has -, and a slip is answered with the flag
         that was meant."""
         given = [_with_hyphens(word) for word in (sys.argv[1:] if args is None else args)]

@@ -117,14 +117,14 @@ class JobStore:
     def _queued(self, owner: str, requests: dict[str, dict[str, Any]], instead_of: str | None) -> list[Job]:
         """Rows for jobs whose files are there, by their names."""
         replaced = self.find(instead_of, owner) if instead_of else None
-        jobs = []
+        places = [replaced.position] if replaced and replaced.state in PENDING else []
+        jobs: list[Job] = []
         with self._session() as session:
             for job_id, kept in requests.items():
                 row = JobRow(id=job_id, owner=owner, state="queued", request=kept, created_s=self._clock.now_s())
                 session.add(row)
                 session.flush()
-                takes_its_place = replaced is not None and replaced.state in PENDING and not jobs
-                row.position = replaced.position if takes_its_place else float(row.number)
+                row.position = places.pop() if places else float(row.number)
                 session.flush()
                 jobs.append(Job.model_validate(row))
         if replaced:

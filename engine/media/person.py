@@ -62,8 +62,8 @@ def plate(picture: np.ndarray, matte: np.ndarray) -> np.ndarray:
     """`picture` without the person of `matte`, uint8 RGB: what is behind them is carried on from round about."""
     scale = min(1.0, PLATE_SIDE_PX / max(picture.shape[:2]))
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    gone = cv2.resize(matte, small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.02
-    gone = cv2.dilate(gone.astype(np.uint8), np.ones((5, 5), np.uint8))
+    seen = cv2.resize(matte, small.shape[1::-1], interpolation=cv2.INTER_AREA) > 0.02
+    gone = cv2.dilate(seen.astype(np.uint8), np.ones((5, 5), np.uint8))
     behind = cv2.resize(cv2.inpaint(small, gone, 3, cv2.INPAINT_TELEA), picture.shape[1::-1])
     near = cv2.blur(cv2.dilate(gone, np.ones((3, 3), np.uint8)).astype(np.float32), (3, 3))
     hidden = np.maximum(cv2.resize(near, picture.shape[1::-1]), matte > 0.02)[..., None].astype(np.float32)

@@ -203,9 +203,9 @@ def _head(voice: Voice, random: np.random.Generator) -> np.ndarray:
         size = LISTENING + (1 - LISTENING) * speaks
         sides = np.where(random.random(3) < CROSSES, -sides, sides)
         there = np.clip(sides * random.uniform(0.5, 1.35, 3) * spread * size, -np.array(MOST_DEG), MOST_DEG)
-        far = np.linalg.norm(there - here) / 8
-        _add_move(head, at, FPS * (MOVE_S[0] + (MOVE_S[1] - MOVE_S[0]) * min(1.0, far)) * random.uniform(0.85, 1.25),
-                  there - here)  # fmt: skip
+        far = min(1.0, float(np.linalg.norm(there - here)) / 8)
+        takes_s = (MOVE_S[0] + (MOVE_S[1] - MOVE_S[0]) * far) * random.uniform(0.85, 1.25)
+        _add_move(head, at, FPS * takes_s, there - here)
         here = there
         gap = FPS * float(np.clip(random.lognormal(np.log(1.15), 0.35), 0.6, 2.4)) / (0.4 + 0.6 * speaks)
         # A phrase that begins soon is what the next move waits for.
