@@ -17,14 +17,17 @@ demo: $(VENV)/ready
 	$(PY) -m engine generate --task talking-head --image assets/examples/02_navy-portrait.jpg \
 	  --audio assets/examples/01_welcome.wav --prompt "happy" --out out/demo.mp4
 
+# In as many processes as there are cores, four at most; a file's tests stay together.
+TESTS := -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
 test: $(VENV)/ready
-	$(PY) -m pytest
+	$(PY) $(TESTS)
 
 check: $(VENV)/ready
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) -m pytest
+	$(PY) $(TESTS)
 
 # The package as a user installs it: built, installed into an empty environment, used there.
 wheel: $(VENV)/ready

@@ -23,7 +23,7 @@ from engine.contract.places import ASSETS
 from engine.contract.progress import ProgressCallback, ignore_progress
 from engine.contract.records import GenerationRecord
 from engine.contract.request import GenerationRequest
-from engine.contract.variants import NANO, find_variant
+from engine.contract.variants import NANO, Task, find_variant
 from studio.housekeeping import data_folder, keep_house
 from studio.identity import Network
 from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
@@ -69,6 +69,7 @@ class LocalEngine:
             preview=self.preview,
             draft=self.draft,
             poster=poster,
+            notices=notices,
         )
 
     def warm_up(self) -> None:
@@ -175,6 +176,19 @@ def poster(video: Path) -> bytes:
     if frame is None:
         raise UserError(f"{video.name} holds no picture.", "video")
     return _jpeg(frame)
+
+
+def notices(model: str, task: Task, prompt: str) -> list[str]:
+    """What the model says of them beforehand; nothing for one that takes any words."""
+    variant = find_variant(model)
+    if not variant.is_nano:
+        return []
+    from engine.nano.words import Vocabulary
+
+    try:
+        return Vocabulary.of(variant.folder).notices(task, {"prompt": prompt})
+    except (OSError, ValueError, KeyError):  # a folder that is not whole says so when it is loaded
+        return []
 
 
 def _view(picture: "np.ndarray", faces: "list[Face]") -> PortraitView:

@@ -15,20 +15,20 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 
-from engine.contract.errors import UserError
 from engine.contract.progress import Progress
 from engine.contract.records import GenerationRecord
-from engine.contract.request import FILE_FIELDS, INPUT_FIELDS, GenerationRequest
+from engine.contract.request import FILE_FIELDS, GenerationRequest
 from studio.clock import SteadyClock
 from studio.identity import turn_of
+from studio.job_inputs import copied
 from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job, JobRow, State, Stop, Transaction, UploadRow, open_database
-from studio.private_files import DISK_IS_FULL, FOLDER_MODE, FULL_DISK, make_private, private_folder
+from studio.private_files import FOLDER_MODE, make_private, private_folder
 from studio.safe_copies import check_database
 
 PREVIEW_NAME = "preview.webp"
@@ -36,6 +36,8 @@ POSTER_NAME = "poster.jpg"
 DRAFT_NAME = "draft.mp4"
 LATENTS_NAME = "latents.safetensors"
 RESUME_NAME = "resume"
+LATEST = 9
+"""Jobs by which it is judged how long one takes."""
 HALF_WRITTEN = re.compile(
     rf"\..*\.partial|preview\.new|partial-{re.escape(DRAFT_NAME)}|{RESUME_NAME}/.*\.(partial|new)"
 )
@@ -86,33 +88,12 @@ class JobStore:
             judge(len(requests))
             kept: list[dict[str, Any]] = []
             try:
-                kept.extend(self._kept(job_id, request) for job_id, request in zip(ids, requests, strict=True))
+                kept.extend(copied(request, self.folder_of(name)) for name, request in zip(ids, requests, strict=True))
                 return self._queued(owner, dict(zip(ids, kept, strict=True)), instead_of)
             except BaseException:
                 for job_id in ids:
                     shutil.rmtree(self.folder_of(job_id), ignore_errors=True)
                 raise
-
-    def _kept(self, job_id: str, request: GenerationRequest) -> dict[str, Any]:
-        """Copy the request's media into the job's folder: what its row keeps of it."""
-        folder = self.folder_of(job_id)
-        folder.mkdir()
-        kept = request.model_dump(mode="json")
-        for name in INPUT_FIELDS:
-            source = getattr(request, name)
-            if source is None:
-                continue
-            kept[name] = f"{name}-{_plain(_named(name, source))}{source.suffix.lower()}"
-            try:
-                shutil.copyfile(source, folder / kept[name])
-            except OSError as error:
-                if error.errno in DISK_IS_FULL:
-                    raise UserError(FULL_DISK) from error
-                raise UserError(f"{source.name} cannot be read ({error.strerror}); choose it again.", name) from error
-        day = datetime.now(UTC).strftime("%Y%m%d")
-        named_after = next(name for name in ("image", "video", "audio") if getattr(request, name) is not None)
-        kept["out"] = f"{_plain(_named(named_after, getattr(request, named_after)))}-{day}-{request.seed}.mp4"
-        return kept
 
     def _queued(self, owner: str, requests: dict[str, dict[str, Any]], instead_of: str | None) -> list[Job]:
         """Rows for jobs whose files are there, by their names."""
@@ -163,6 +144,18 @@ class JobStore:
         with self._session() as session:
             order = _fair_order(session)
         return order.index(job.number) + self.count(states=("running",)) if job.number in order else 0
+
+    def left_s(self, job: Job, age_s: float) -> float:
+        """How long an ended job still stays where jobs are deleted at the age `age_s`, in seconds."""
+        return max(0.0, (job.finished_s or job.created_s) - self._clock.before_s(age_s))
+
+    def typical_s(self) -> float | None:
+        """How long the latest videos took to make, the median in seconds; None where there is none."""
+        query = select(JobRow).where(JobRow.state == "done").order_by(JobRow.number.desc()).limit(LATEST)
+        with self._session() as session:
+            took_s = [Job.model_validate(row).seconds_taken for row in session.scalars(query)]
+        known = [seconds for seconds in took_s if seconds is not None]
+        return median(known) if known else None
 
     def folder_of(self, job_id: str) -> Path:
         """Where the job's files are."""
@@ -408,13 +401,3 @@ def _name_of(owner: str, once: str) -> str:
 
 def _in(states: Sequence[State]) -> tuple[ColumnElement[bool], ...]:
     return (JobRow.state.in_(states),) if states else ()
-
-
-def _named(field: str, source: Path) -> str:
-    """What the user called the file: the copy of a copy that a job has is not named twice after its field."""
-    return source.stem.removeprefix(f"{field}-")
-
-
-def _plain(stem: str) -> str:
-    """A file stem that every file system and every download dialogue accepts."""
-    return re.sub(r"[^\w-]+", "-", stem).strip("-")[:60] or "file"

@@ -12,6 +12,7 @@ from engine.contract.progress import ProgressCallback
 from engine.contract.records import GenerationRecord
 from engine.contract.request import Box, GenerationRequest
 from engine.contract.settings import LiveSettings
+from engine.contract.variants import Task
 
 Live = Callable[[int], LiveSettings]
 """What the denoising loop asks at every step: the settings that the step uses."""
@@ -94,3 +95,5 @@ class EnginePorts:
     """Writes nano's video of a request for nano, beside whatever `generate` is doing."""
     poster: Callable[[Path], bytes]
     """One frame of a video, as a JPEG."""
+    notices: Callable[[str, Task, str], list[str]]
+    """What a model, by name or folder, says of a task and a prompt beforehand: what it passes over or cannot do."""

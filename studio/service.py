@@ -16,7 +16,7 @@ from engine.contract.errors import FaceNotFound, UserError
 from engine.contract.records import GenerationRecord
 from engine.contract.request import GenerationRequest, build_request, new_seed
 from engine.contract.settings import LiveSettings
-from engine.contract.variants import TASK_INFO, VARIANTS, Task, Variant, find_variant
+from engine.contract.variants import MEDIA_TITLES, TASK_INFO, VARIANTS, Task, Variant, find_variant
 from studio.job_rows import Job
 from studio.jobs import JobStore
 from studio.ports import EnginePorts
@@ -24,7 +24,6 @@ from studio.review.training import Trainings
 from studio.speakers import SPEAKER_TRAINER, Speakers
 from studio.worker import Worker
 
-MEDIA_TITLES = {"image": "picture", "last_image": "last picture", "video": "film", "audio": "voice", "prompt": "prompt"}
 KEPT_BY_A_STRETCH = {"task": "task", "model": "model"} | {
     name: title for name, title in MEDIA_TITLES.items() if name != "prompt"
 }
@@ -117,7 +116,7 @@ class Studio:
         request = build_request({"model": self.model, "out": OUT_NAME, **given}, settings, **presets or {})
         variant = find_variant(request.model)
         if not variant.is_installed:
-            raise UserError(f"{variant.title} is not installed: its files belong in {variant.folder}.", "model")
+            raise UserError(f"{variant.title} is not installed here; choose another model.", "model")
         return request
 
     def check_model(self, owner: str, model: Any) -> None:

@@ -134,16 +134,19 @@ def _connect_library(page: gr.Blocks, tab: gr.Tab, library: LibraryTab, workspac
 
 def _connect_load(page: gr.Blocks, studio: Studio, workspace: Workspace, pill: gr.HTML) -> None:
     words = views.translations(page)
-    curves = workspace.form.live.curves
+    curves, chips = workspace.form.live.curves, workspace.form.chips
 
     def load(request: gr.Request) -> Updates:
         updates: Updates = {} if LANGUAGE.get() == ENGLISH else {piece: make() for piece, make in words.items()}
         if LANGUAGE.get() != ENGLISH:
             updates[workspace.result.status] = views.empty_result()
             updates[curves] = workspace.form.live.value(studio.variant.default_settings)
+            updates |= {
+                place: gr.Dataset(samples=[[tr(said)] for said in words]) for place, words in chips.items() if words
+            }
         return updates | workspace.attach(request) or gr.skip()
 
-    page.load(load, None, list(dict.fromkeys([*words, curves, *workspace.everything])), **QUIET)
+    page.load(load, None, list(dict.fromkeys([*words, *chips, curves, *workspace.everything])), **QUIET)
     clock = gr.Timer(READINESS_EVERY_S)
     for event in (page.load, clock.tick):
         event(lambda: (_pill(studio), gr.Timer(active=not _settled(studio))), None, [pill, clock], **QUIET)

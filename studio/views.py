@@ -87,23 +87,34 @@ def error_line(message: str) -> str:
     return f"<p role='alert'>{escape(message)}</p>"
 
 
-def portrait_card(view: PortraitView, chosen: Box | None = None, lips: Box | None = None) -> str:
+def portrait_card(
+    view: PortraitView, chosen: Box | None = None, lips: Box | None = None, *, by_hand: bool = True
+) -> str:
     """The picture with a frame around every face; the one that will speak is `chosen`, or else the first.
 
-    `lips` is the lower face where it was drawn by hand.
+    `lips` is the lower face where it was drawn by hand; `by_hand` offers to draw.
     """
     found = tr("Face found") if len(view.faces) == 1 else tr("{count} faces found", count=len(view.faces))
-    caption = f"<figcaption><span>{found}</span><span>{view.width_px} × {view.height_px} px</span></figcaption>"
-    picture = _framed(view, chosen, lips, draws="face")
-    return f"<figure class='em-portrait'>{picture}{caption}{notice(view.notice)}</figure>"
+    return _card(view, found, "", _framed(view, chosen, lips, draws="face"), by_hand=by_hand)
 
 
 def film_card(view: FilmView, lips: Box | None = None) -> str:
     """A still of the film with the face that will speak and what of it will move."""
-    facts = f"{clock(view.duration_s)} · {view.fps:g} fps · {view.still.width_px} × {view.still.height_px} px"
-    caption = f"<figcaption><span>{tr('Lower face, to be moved')}</span><span>{facts}</span></figcaption>"
-    picture = _framed(view.still, None, lips, draws="lips")
-    return f"<figure class='em-portrait'>{picture}{caption}{notice(view.still.notice)}</figure>"
+    facts = f"{clock(view.duration_s)} · {view.fps:g} fps · "
+    return _card(
+        view.still, tr("Lower face, to be moved"), facts, _framed(view.still, None, lips, draws="lips"), by_hand=True
+    )
+
+
+def _card(view: PortraitView, found: str, facts: str, picture: str, *, by_hand: bool) -> str:
+    size = f"{facts}{view.width_px} × {view.height_px} px"
+    caption = f"<figcaption><span>{found}</span><span>{size}</span></figcaption>"
+    draw = (
+        f"<button type='button' class='em-small em-draw' aria-pressed='false'>{tr('Draw it')}</button>"
+        f"<button type='button' class='em-small em-found'>{tr('Found by itself')}</button>"
+    )
+    buttons = f"<div class='em-line em-by-hand'>{draw}</div>" if by_hand else ""
+    return f"<figure class='em-portrait'>{picture}{caption}{buttons}{notice(view.notice)}</figure>"
 
 
 def voice_caption(view: VoiceView) -> str:
@@ -164,8 +175,8 @@ def preview_placeholder() -> str:
     return f"<figure class='em-preview em-waiting'>{LOGO}</figure>"
 
 
-def progress_card(job: Job, jobs_ahead: int = 0) -> str:
-    """The bar, the stages, and in words where the job is and how long it will take."""
+def progress_card(job: Job, jobs_ahead: int = 0, wait_s: float | None = None) -> str:
+    """The bar, the stages, and in words where the job is and how long it will take; `wait_s` until it is begun."""
     progress = job.progress or {"stage": "", "fraction": 0.0, "done": 0, "total": 0, "seconds_left": None}
     percent = round(100 * progress["fraction"])
     stage = progress["stage"]
@@ -175,7 +186,7 @@ def progress_card(job: Job, jobs_ahead: int = 0) -> str:
         for i, title in enumerate(STAGE_TITLES.values())
     )
     words = where(job, jobs_ahead)
-    left = "" if job.stop_request else _time_left(progress["seconds_left"])
+    left = "" if job.stop_request else _time_left(wait_s if job.state == "queued" else progress["seconds_left"])
     bar = (
         f"<div class='em-bar' role='progressbar' aria-valuenow='{percent}' aria-valuemin='0' aria-valuemax='100' "
         f"aria-label='Progress'><i style='width:{percent}%'></i></div>"
@@ -199,8 +210,8 @@ def ended_card(job: Job, *, goes_on: bool = False) -> str:
     return f"<section class='em-ended em-{job.state}' role='status'><h3>{title}</h3><p>{escape(words)}</p></section>"
 
 
-def result_facts(record: dict[str, Any], seconds_taken: float | None) -> str:
-    """Under the finished video: what it is, how long it took, and every notice."""
+def result_facts(record: dict[str, Any], seconds_taken: float | None, kept_s: float | None = None) -> str:
+    """Under the finished video: what it is, how long it took, every notice, and where it goes how long it stays."""
     request = record["request"]
     facts = [
         f"{record['width_px']} × {record['height_px']} px",
@@ -216,14 +227,19 @@ def result_facts(record: dict[str, Any], seconds_taken: float | None) -> str:
     if record["settings_by_step"]:
         facts.append(tr("settings changed while it ran"))
     items = "".join(f"<li>{escape(fact)}</li>" for fact in facts)
-    return f"<ul class='em-facts'>{items}</ul>{''.join(notice(words) for words in record['notices'])}"
+    said = list(record["notices"])
+    if kept_s is not None:
+        said.append(tr("It is deleted in {time}: download what you want to keep.", time=clock(kept_s)))
+    return f"<ul class='em-facts'>{items}</ul>{''.join(map(notice, said))}"
 
 
 def clock(seconds: float) -> str:
-    """`7.4 s`, `42 s`, `3 min 05 s`."""
+    """`7.4 s`, `42 s`, `3 min 05 s`, `2 h 05 min`."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
@@ -252,13 +268,18 @@ def _time_left(seconds: float | None) -> str:
 def _framed(view: PortraitView, chosen: Box | None, lips: Box | None, *, draws: str) -> str:
     source = f"data:{view.thumbnail_mime};base64,{base64.b64encode(view.thumbnail).decode()}"
     speaks = _nearest(view.faces, chosen) if chosen else 0
+    drawn_face = chosen is not None and not (view.faces and _same(view.faces[speaks], chosen))
     lower = (*view.lip_boxes, *[None] * len(view.faces))
     frames = "".join(
-        _frame("face", box, chosen=index == speaks, lips=lower[index]) for index, box in enumerate(view.faces)
+        _frame("face em-chosen" if index == speaks and not drawn_face else "face", box, lips=lower[index])
+        for index, box in enumerate(view.faces)
     )
-    if chosen and not (view.faces and _same(view.faces[speaks], chosen)):
-        frames = frames.replace(" em-chosen", "") + _frame("face", chosen, chosen=True)
-    frames += "".join(_frame("lips", box) for box in ([lips] if lips else view.lip_boxes[speaks : speaks + 1]))
+    if chosen and drawn_face:
+        frames += _frame("face em-chosen em-drawn", chosen)
+    if lips:
+        frames += _frame("lips em-drawn", lips)
+    else:
+        frames += "".join(_frame("lips", box) for box in view.lip_boxes[speaks : speaks + 1])
     picture = f"<img src='{source}' alt='{tr('Your picture')}' draggable='false'>"
     return f"<div class='em-picture' data-draws='{draws}'>{picture}{frames}</div>"
 
@@ -272,15 +293,15 @@ def _same(box: Box, wanted: Box) -> bool:
     return all(abs(a - b) < 0.001 for a, b in zip(box, wanted, strict=True))
 
 
-def _frame(kind: str, box: Box, *, chosen: bool = False, lips: Box | None = None) -> str:
+def _frame(kind: str, box: Box, *, lips: Box | None = None) -> str:
     x0, y0, x1, y1 = (100 * value for value in box)
     place = f"left:{x0:.2f}%;top:{y0:.2f}%;width:{x1 - x0:.2f}%;height:{y1 - y0:.2f}%"
     able = ""
-    if kind == "face":
+    if kind.startswith("face"):
         able = f" data-box='{_numbers(box)}' tabindex='0' role='button' aria-label='{tr('This face speaks')}'"
     if lips:
         able += f" data-lips='{_numbers(lips)}'"
-    return f"<i class='em-{kind}{' em-chosen' if chosen else ''}' style='{place}'{able}></i>"
+    return f"<i class='em-{kind}' style='{place}'{able}></i>"
 
 
 def _numbers(box: Box) -> str:

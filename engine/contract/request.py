@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from engine.contract.errors import UserError
 from engine.contract.presets import preset_settings
 from engine.contract.settings import LiveSettings, Settings
-from engine.contract.variants import TASK_INFO, TASKS, VARIANTS, Task, Variant, find_variant
+from engine.contract.variants import MEDIA_TITLES, TASK_INFO, TASKS, VARIANTS, Task, Variant, find_variant
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
@@ -209,8 +209,8 @@ def _check_media(request: GenerationRequest) -> None:
         if not getattr(request, name):
             raise UserError(f"{request.task} needs {_flag(name)}: {_description(name)}", name)
     if info.one_of and sum(getattr(request, name) is not None for name in info.one_of) != 1:
-        choice = " or ".join(_flag(name) for name in info.one_of)
-        raise UserError(f"{request.task} needs either {choice}, one of them.", info.one_of[0])
+        choice = " or a ".join(f"{MEDIA_TITLES[name]} ({_flag(name)})" for name in info.one_of)
+        raise UserError(f"{request.task} needs a {choice}, one of the two and not both.", info.one_of[0])
     for name in ("image", "last_image", "video"):
         if getattr(request, name) is not None and name not in info.media:
             raise UserError(f"{request.task} does not read {_flag(name)}; leave it out.", name)

@@ -92,13 +92,18 @@ class PhaseNegativeSettings(Section):
     mode: Literal["phase", "reference", "off"] = Field(
         default="phase",
         title="Negative guidance",
-        description="phase: the paper's; reference: the public code's compounding, on purpose; off: your words alone.",
+        description="phase: each group of words counts more in its own phase; reference: as the authors' public code "
+        "does, boost upon boost; off: your words alone.",
     )
     boost: float = Field(
         default=1.5, ge=1.0, le=4.0, title="Boost", description="Weight of a group in its own phase; 1 elsewhere."
     )
     motion_share: float = Field(
-        default=0.12, ge=0.0, le=1.0, title="Motion phase", description="Share of the steps, from the first."
+        default=0.12,
+        ge=0.0,
+        le=1.0,
+        title="Motion phase",
+        description="For this share of the steps, from the first on, motion is boosted.",
     )
     detail_below: float = Field(
         default=667.0, ge=0.0, le=1000.0, title="Detail phase", description="τ below which details are boosted."

@@ -43,6 +43,9 @@ TASK_INFO: dict[Task, TaskInfo] = {
     "text-to-video": TaskInfo("Text to video", "A speaker out of words alone.", ("prompt", "audio")),
 }
 
+MEDIA_TITLES = {"image": "picture", "last_image": "last picture", "video": "film", "audio": "voice", "prompt": "prompt"}
+"""What people call the inputs of a request."""
+
 FPS = 25
 """Frames per second of everything that is generated."""
 

@@ -23,7 +23,7 @@ from engine.media.person import person_matte
 from engine.media.picture import even_size
 from engine.nano.face_motion import FaceMotion, FaceReference, lip_cells
 from engine.nano.face_warp import FaceWarp
-from engine.nano.life import WORDS, Life, key_of, live, manner
+from engine.nano.life import Life, key_of, live, manner
 from engine.nano.model import NanoModel
 from engine.nano.preview import FacePreview
 from engine.nano.voice import hear
@@ -42,13 +42,11 @@ from engine.sampling.tasks import (
 
 WORKERS = min(8, os.cpu_count() or 1)
 """Forwards of the transformer at a time, each on one thread (`engine.session` sees to that)."""
-WORDS_IN_NOTICE = 8
 DISSOLVE_SHARE = 0.15
 DISSOLVE_LEAST_FRAMES = 12
 """How much of a clip, before its end, dissolves into the last picture: long enough that no frame of it is a jump."""
 SETTLE_FRAMES = 10
 """Over so many frames the motion comes exactly to the last picture's face."""
-HALF_BODY_NOTICE = "This model moves head and shoulders; hands and arms stay as they are in the picture."
 
 
 class NanoAnimator:
@@ -122,13 +120,8 @@ class NanoAnimator:
 
     def notices(self, request: GenerationRequest) -> list[str]:
         """Words that nano does not know, and what it cannot move."""
-        said = [HALF_BODY_NOTICE] if request.task == "half-body" else []
-        for name, text in (("prompt", request.prompt), ("negative prompt", request.settings.negative_prompt)):
-            unknown = [word for word in dict.fromkeys(self.model.unknown_words(text)) if word not in WORDS]
-            if unknown:
-                shown = ", ".join(unknown[:WORDS_IN_NOTICE]) + (", …" if len(unknown) > WORDS_IN_NOTICE else "")
-                said.append(f"The model does not know these words of the {name}, they do nothing: {shown}.")
-        return said
+        texts = {"prompt": request.prompt, "negative prompt": request.settings.negative_prompt}
+        return self.model.text_encoder.vocabulary.notices(request.task, texts)
 
     def expected_s(self, inputs: Inputs, request: GenerationRequest) -> dict[Stage, float]:
         """Seconds of the stages, as measured with the bundled model, from the clip's length and size."""

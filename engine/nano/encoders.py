@@ -2,14 +2,13 @@
 wav2vec2, umT5 and CLIP. Knows nothing about the transformer but the shapes that it takes.
 """
 
-import re
-
 import librosa
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.nano.words import Vocabulary
 from engine.wan.audio_projection import WINDOW
 
 SAMPLE_RATE_HZ = 16000
@@ -113,31 +112,19 @@ class NanoTextEncoder(nn.Module):
     Order is not seen: "nodding happily" is two wishes, not a sentence.
     """
 
-    def __init__(self, vocabulary: tuple[str, ...], channels: int = 64, max_words: int = 8) -> None:
+    def __init__(self, vocabulary: Vocabulary, channels: int = 64) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.max_words = max_words
-        self.embedding = nn.Embedding(len(vocabulary) + 1, channels, padding_idx=0)
-        self._index = {word: number + 1 for number, word in enumerate(vocabulary)}
+        self.embedding = nn.Embedding(len(vocabulary.words) + 1, channels, padding_idx=0)
 
     def tokens(self, prompts: list[str]) -> Tensor:
-        """[B, max_words] numbers of the known words of every prompt, 0 behind them."""
-        rows = [[self._index[word] for word in _words(prompt) if word in self._index] for prompt in prompts]
-        return torch.tensor([(row + [0] * self.max_words)[: self.max_words] for row in rows])
+        """[B, most] numbers of the known words of every prompt, 0 behind them."""
+        rows = [self.vocabulary.numbers(prompt) for prompt in prompts]
+        return torch.tensor([row + [0] * (self.vocabulary.most - len(row)) for row in rows])
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """[B, max_words] → [B, max_words, channels], zeros where there is no word."""
+        """[B, most] → [B, most, channels], zeros where there is no word."""
         return self.embedding(tokens)
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """The words of `prompt` that do nothing: not in the vocabulary, or beyond the first `max_words`."""
-        words = _words(prompt)
-        known = [word for word in words if word in self._index]
-        return [word for word in words if word not in self._index] + known[self.max_words :]
-
-
-def _words(prompt: str) -> list[str]:
-    return re.findall(r"[a-z]+", prompt.lower())
 
 
 class NanoImageEncoder(nn.Module):

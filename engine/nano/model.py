@@ -21,6 +21,7 @@ from engine.contract.variants import FPS, NANO_DESCRIPTION
 from engine.media.audio import SAMPLE_RATE_HZ
 from engine.nano.encoders import NanoAudioEncoder, NanoImageEncoder, NanoTextEncoder
 from engine.nano.face_motion import CHANNELS, FaceMotionAutoencoder, FaceReference
+from engine.nano.words import Vocabulary
 from engine.sampling.phase_negative import NegativeText
 from engine.wan.transformer import EchoMimicTransformer3DModel
 
@@ -57,7 +58,7 @@ class NanoModel(nn.Module):
             **description["transformer"],
         )
         self.audio_encoder = NanoAudioEncoder(channels["audio"])
-        self.text_encoder = NanoTextEncoder(tuple(description["vocabulary"]), channels["text"])
+        self.text_encoder = NanoTextEncoder(Vocabulary(tuple(description["vocabulary"])), channels["text"])
         self.image_encoder = NanoImageEncoder(channels["image"])
         self.autoencoder = FaceMotionAutoencoder()
 
@@ -95,15 +96,11 @@ class NanoModel(nn.Module):
         """The user's negative prompt and the groups of negative guidance, features of the known words."""
         groups = negative_words("nano")
         own, motion, detail = (self._word_features(text) for text in (prompt, groups["motion"], groups["detail"]))
-        return NegativeText(own, motion, detail, self.text_encoder.max_words)
+        return NegativeText(own, motion, detail, self.text_encoder.vocabulary.most)
 
     def _word_features(self, prompt: str) -> Tensor:
         tokens = self.text_encoder.tokens([prompt])
         return self.text_encoder(tokens)[0, tokens[0] != 0]
-
-    def unknown_words(self, prompt: str) -> list[str]:
-        """The words of `prompt` that this model passes over."""
-        return self.text_encoder.unknown_words(prompt)
 
     def encode_image(self, reference: FaceReference) -> Tensor:
         """[1, 16, channels]."""

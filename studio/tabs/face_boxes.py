@@ -22,8 +22,8 @@ from studio.words import label, tr
 
 Kind = Literal["face", "lips"]
 WORDS: dict[Kind, tuple[str, str]] = {
-    "face": ("Face", "Found by itself; click or draw another, or type it."),
-    "lips": ("Lower face", "What is moved; found by itself, or drawn, or typed."),
+    "face": ("Face", "Found by itself; click another, draw it, or type where it is."),
+    "lips": ("Lower face", "What is moved: found by itself, drawn, or typed."),
 }
 ELEMENTS: dict[Kind, str] = {"face": "face-box", "lips": "lip-box"}
 DRAWN_ON = "em.pictureCard(element, trigger); // sends 'choose'"
@@ -76,7 +76,7 @@ class FaceBoxes:
         return gr.Textbox(
             label=label(title),
             info=label(info),
-            placeholder="0.25, 0.10, 0.75, 0.60",
+            placeholder=label("left, top, right, bottom, as shares: 0.25, 0.10, 0.75, 0.60"),
             max_length=80,
             visible=False,
             elem_id=f"{field}-{ELEMENTS[kind]}",
@@ -126,6 +126,8 @@ class FaceBoxes:
         )
 
     def _chosen(self, event: gr.EventData) -> Updates:
+        if event.box is None:  # what is found by itself
+            return dict.fromkeys(self.boxes.values(), "")
         kind = event.kind if event.kind in self.boxes else self._kinds[0]
         return {self.boxes[kind]: box_text([float(value) for value in event.box])}
 

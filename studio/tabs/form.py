@@ -4,32 +4,40 @@ So what was chosen for one task is still there in the next. Draws and fills; wha
 `studio.tabs.generate`'s business.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 
+from engine.contract.errors import UserError
 from engine.contract.request import SEED_LIMIT, GenerationRequest
 from engine.contract.variants import TASK_INFO, VARIANTS, Task, Variant, find_variant
 from studio import views
-from studio.examples import Examples
+from studio.examples import Examples, label_of
 from studio.fields import SettingsForm, draw_settings
 from studio.service import Studio
+from studio.spaces import surroundings
 from studio.tabs.events import QUIET, Updates, no_error
 from studio.tabs.face_boxes import box_text
 from studio.tabs.live_panel import LivePanel, is_live
 from studio.tabs.media import FilmCard, PictureCard, VoiceCard
 from studio.tabs.speakers import SpeakerPanel, models_of
+from studio.visitors import owner_of
 from studio.words import label, tr
 
 PROMPT_EXAMPLES = ("calm", "happy, nodding", "sad, still", "lively")
 MOST_SEEDS = 50
+CARDS = {
+    "video": ("Film", "whose lips will move to the voice"),
+    "image": ("Picture", "who will speak"),
+    "last_image": ("Last picture", "what it ends on"),
+    "audio": ("Voice", "what it will say"),
+}
+"""The inputs' titles and hints."""
+FIRST_TASK: Task = "talking-head"
+"""The one that an opened page shows."""
 FILM_LIPS = "film_lip_box"
 """The form's name for the lower face on the film; a request has one such box, whichever it is on."""
-DOWNLOADS = {
-    "preview": ("BadToBest/EchoMimicV3", "facebook/wav2vec2-base-960h"),
-    "flash": ("BadToBest/EchoMimicV3", "TencentGameMate/chinese-wav2vec2-base"),
-}
-BASE_MODEL = "alibaba-pai/Wan2.1-Fun-V1.1-1.3B-InP"
 
 
 class RequestForm:
@@ -43,11 +51,7 @@ class RequestForm:
             self.task_note = views.drawn(visible=False, elem_id="task-note")
             self.model_error = views.field_error("model")
             self.speakers = SpeakerPanel(studio, self.model)
-        self.video = FilmCard(studio, "video", "Film", "whose lips will move to the voice")
-        faces = examples.portraits
-        self.image = PictureCard(studio, "image", "Picture", "who will speak", faces, kinds=("face", "lips"))
-        self.last_image = PictureCard(studio, "last_image", "Last picture", "what it ends on", faces, kinds=())
-        self.audio = VoiceCard(studio, "audio", "Voice", "what it will say", examples.voices)
+        self._draw_cards(studio, examples)
         with gr.Column(elem_classes="em-card"):
             views.said(lambda: views.part_heading("Direction", "optional"))
             self._draw_words()
@@ -71,6 +75,20 @@ class RequestForm:
             **self.form.errors,
         }
 
+    def _draw_cards(self, studio: Studio, examples: Examples) -> None:
+        # A page that shows what its first event hides may never become ready: Gradio waits for all that was visible.
+        reads, faces = TASK_INFO[FIRST_TASK].media, examples.portraits
+
+        def drawn(field: str) -> dict[str, Any]:
+            return {"field": field, "words": CARDS[field], "visible": field in reads}
+
+        self.video = FilmCard(studio, **drawn("video"))
+        self.image = PictureCard(studio, **drawn("image"), samples=faces, kinds=("face", "lips"))
+        self.last_image = PictureCard(studio, **drawn("last_image"), samples=faces, kinds=())
+        self.audio = VoiceCard(studio, **drawn("audio"), samples=examples.voices)
+        self.image.connect_examples(self.audio)
+        self.last_image.connect_examples()
+
     def _draw_words(self) -> None:
         self.prompt = gr.Textbox(
             label=label("Prompt"),
@@ -80,6 +98,7 @@ class RequestForm:
             max_length=2000,
             elem_id="prompt",
         )
+        self.prompt_note = views.drawn(visible=False, elem_id="prompt-note")
         self.prompt_error = views.field_error("prompt")
         self.prompt_examples = gr.Dataset(
             components=[gr.Textbox(render=False)],
@@ -138,6 +157,9 @@ class RequestForm:
         # No seed means that one is drawn, no box that the face is looked for.
         if "image" in reads and given.get("image") and (given.get("face_box") or "").strip():
             values["face_box"] = given["face_box"]
+        if values.get("video") and "image" in values:  # what was chosen for another task is still there: a film wins
+            del values["image"]
+            values.pop("face_box", None)
         lips = given.get(FILM_LIPS if given.get("video") else "lip_box")
         if task == "lip-sync" and (lips or "").strip():
             values["lip_box"] = lips
@@ -152,7 +174,53 @@ class RequestForm:
         reads = TASK_INFO[task].media
         updates: Updates = {card.card: gr.Column(visible=card.field in reads) for card in self._cards()}
         updates |= self.image.faces.show_lips(task == "lip-sync")
-        return updates | {self.task_note: _task_note(task, find_variant(model))}
+        return updates | {self.task_note: self._task_note(task, find_variant(model))}
+
+    @property
+    def chips(self) -> dict[gr.Dataset, list[str]]:
+        """The examples that are words, by where they stand."""
+        return {
+            self.prompt_examples: list(PROMPT_EXAMPLES),
+            self.audio.examples: list(map(label_of, self.audio.samples)),
+        }
+
+    def connect_words(self, task: gr.Textbox) -> None:
+        """The example words fill the prompt; what the chosen model passes over in it is said while it is typed."""
+        examples = self.prompt_examples
+        examples.click(lambda index: PROMPT_EXAMPLES[index], examples, self.prompt, **QUIET)
+        gr.on(
+            [self.prompt.change, self.model.change],
+            self._said_of_words,
+            [task, self.model, self.prompt],
+            self.prompt_note,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+
+    def _said_of_words(self, request: gr.Request, task: Task, model: str, prompt: str) -> dict[str, Any]:
+        said: list[str] = []
+        with suppress(UserError):
+            self._studio.check_model(owner_of(request), model)
+            beside = self._studio.ports.notices(model, task, "")
+            said = [notice for notice in self._studio.ports.notices(model, task, prompt) if notice not in beside]
+        return gr.update(value="".join(map(views.notice, said)), visible=bool(said))
+
+    def _task_note(self, task: Task, variant: Variant) -> Updates:
+        said = self._studio.ports.notices(str(variant.folder), task, "") if variant.is_installed else []
+        if task not in variant.tasks:
+            able = [other for other in VARIANTS.values() if task in other.tasks]
+            said.append(
+                tr(
+                    "{model} cannot do this; choose {able}.",
+                    model=variant.title.split(" (")[0],
+                    able=" / ".join(o.name for o in able),
+                )
+            )
+            if not any(other.is_installed for other in able):
+                said.append(_how_to_install(able[0]))
+        if not variant.is_installed:
+            said.append(_how_to_install(variant))
+        return gr.update(value="".join(views.notice(tr(words)) for words in said), visible=bool(said))
 
     def show_model(self, task: Task, model: str) -> Updates:
         """The settings that `model` uses, at its own values."""
@@ -199,17 +267,9 @@ class RequestForm:
         return {self.stretch: "", self.stretch_row: gr.Row(visible=False), self.stretch_note: ""}
 
 
-def _task_note(task: Task, variant: Variant) -> Updates:
-    words = ""
-    if task not in variant.tasks:
-        able = " / ".join(other.name for other in VARIANTS.values() if task in other.tasks)
-        title = variant.title.split(" (")[0]
-        words = tr("{model} cannot do this; choose {able}.", model=title, able=able)
-    if not variant.is_installed:
-        wanted = " && ".join(f"hf download {name}" for name in (BASE_MODEL, *DOWNLOADS.get(variant.name, ())))
-        words += " " + tr(
-            "Not installed. Download with: {command}; then lay the files out in {folder}.",
-            command=wanted,
-            folder=variant.folder,
-        )
-    return gr.update(value=views.notice(words.strip()), visible=bool(words))
+def _how_to_install(variant: Variant) -> str:
+    """To who may; a Space's visitor can only go elsewhere."""
+    if surroundings().is_space:
+        return tr("This Space has no {model}; on a machine of your own it can be downloaded.", model=variant.name)
+    command = f"python -m engine models download {variant.name}"
+    return tr("{model} is not installed yet. It is downloaded with: {command}", model=variant.name, command=command)

@@ -22,7 +22,7 @@ from studio.examples import Examples
 from studio.job_rows import Job
 from studio.service import Studio, with_steps
 from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
-from studio.tabs.form import RequestForm
+from studio.tabs.form import FIRST_TASK, RequestForm
 from studio.tabs.live_panel import AXIS_NAMES, LIVE_NAMES, try_settings
 from studio.tabs.result import ResultPanel
 from studio.visitors import owner_of
@@ -53,8 +53,8 @@ class Workspace:
     """Draws the columns where it is made and connects them. `tabs` is told which task is shown."""
 
     def __init__(self, studio: Studio, examples: Examples, tabs: gr.Tabs) -> None:
-        self.studio, self._examples, self._tabs = studio, examples, tabs
-        self.task = gr.Textbox("talking-head", visible=False)
+        self.studio, self._tabs = studio, tabs
+        self.task = gr.Textbox(FIRST_TASK, visible=False)
         self.editing = gr.Textbox("", visible=False)
         with gr.Row(elem_classes="em-columns", elem_id="workspace") as self.columns:
             with gr.Column(scale=5, min_width=320):
@@ -104,10 +104,7 @@ class Workspace:
     def _connect(self) -> None:
         form, result = self.form, self.result
         every: dict[str, Any] = {"inputs_kwargs": form.parameters}
-        form.image.examples.click(self._also_a_voice, [form.image.examples, form.audio.file], form.audio.file, **QUIET)
-        form.prompt_examples.click(
-            lambda index: form.prompt_examples.samples[index][0], form.prompt_examples, form.prompt, **QUIET
-        )
+        form.connect_words(self.task)
         form.model.input(form.show_model, [self.task, form.model], form.outputs, **QUIET)
         self.button.click(
             self._submit,
@@ -378,11 +375,6 @@ class Workspace:
             found = (line for name, line in lines.items() if f"{name}.".startswith(f"{field}."))
             updates[next(found, self.form_error)] = error(message)
         return updates
-
-    def _also_a_voice(self, index: int, audio: str | None) -> Any:
-        """One click is enough to have something to generate."""
-        voices = self._examples.voices
-        return gr.skip() if audio is not None or not voices else str(voices[index % len(voices)])
 
 
 TASK_TITLES: dict[Task, str] = {

@@ -3,7 +3,8 @@
 Knows nothing about tasks; which cards a task shows, and what is done with their files, is the caller's business.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import gradio as gr
@@ -18,15 +19,29 @@ from studio.tabs.face_boxes import FaceBoxes, Kind, read_box
 from studio.words import label
 
 
+@contextmanager
+def _card(field: str, words: tuple[str, str], visible: bool) -> Iterator[gr.Column]:
+    """The column of one input; `words` are its title and its hint."""
+    with gr.Column(elem_classes="em-card em-takes-files", elem_id=f"{field}-part", visible=visible) as card:
+        views.said(lambda: views.part_heading(*words))
+        yield card
+
+
 class PictureCard:
     """A picture: an upload, then its faces drawn on it. `kinds` says which boxes may be chosen or drawn by hand."""
 
     def __init__(
-        self, studio: Studio, field: str, title: str, hint: str, samples: Sequence[Path], *, kinds: tuple[Kind, ...]
+        self,
+        studio: Studio,
+        field: str,
+        words: tuple[str, str],
+        samples: Sequence[Path],
+        *,
+        kinds: tuple[Kind, ...],
+        visible: bool,
     ) -> None:
         self._studio, self.field, self._samples = studio, field, samples
-        with gr.Column(elem_classes="em-card em-takes-files", elem_id=f"{field}-part") as self.card:
-            views.said(lambda: views.part_heading(title, hint))
+        with _card(field, words, visible) as self.card:
             with gr.Column() as self._picker:
                 self.file = PictureFile(
                     type="filepath",
@@ -62,17 +77,19 @@ class PictureCard:
         )
         emptied: Updates = dict.fromkeys(boxes, "")
         self._change.click(lambda: {self.file: None, **emptied}, None, [self.file, *boxes], **QUIET)
-        self._examples.click(
-            lambda index: {self.file: str(self._samples[index]), **emptied},
-            self._examples,
-            [self.file, *boxes],
-            **QUIET,
-        )
 
-    @property
-    def examples(self) -> gr.Dataset:
-        """The example pictures; a click gives the index of one."""
-        return self._examples
+    def connect_examples(self, voice: "VoiceCard | None" = None) -> None:
+        """A click on an example chooses it, and one for `voice` where that has none: there is something to generate."""
+        boxes = list(self.faces.boxes.values())
+
+        def choose(index: int, *said: str | None) -> Updates:
+            updates: Updates = {self.file: str(self._samples[index]), **dict.fromkeys(boxes, "")}
+            if voice is not None and voice.samples and said == (None,):
+                updates[voice.file] = str(voice.samples[index % len(voice.samples)])
+            return updates
+
+        beside = [] if voice is None else [voice.file]
+        self._examples.click(choose, [self._examples, *beside], [self.file, *boxes, *beside], **QUIET)
 
     def _show(self, path: str | None, face: str | None = None, lips: str | None = None) -> Updates:
         unchosen: Updates = {self._picker: gr.Column(visible=True), self._chosen: gr.Column(visible=False)}
@@ -82,7 +99,7 @@ class PictureCard:
             view = self._studio.view(self.field, Path(path), self._studio.ports.view_portrait)
         except UserError as wrong:
             return {**unchosen, self.error: error(wrong.message)}
-        html = views.portrait_card(view, read_box(face), read_box(lips))
+        html = views.portrait_card(view, read_box(face), read_box(lips), by_hand=bool(self.faces.boxes))
         return {
             self._picker: gr.Column(visible=False),
             self._chosen: gr.Column(visible=True),
@@ -94,10 +111,9 @@ class PictureCard:
 class FilmCard:
     """A film whose lips will move: an upload, then a still with the face that speaks and its lower half."""
 
-    def __init__(self, studio: Studio, field: str, title: str, hint: str) -> None:
+    def __init__(self, studio: Studio, field: str, words: tuple[str, str], *, visible: bool) -> None:
         self._studio, self.field = studio, field
-        with gr.Column(elem_classes="em-card em-takes-files", elem_id=f"{field}-part") as self.card:
-            views.said(lambda: views.part_heading(title, hint))
+        with _card(field, words, visible) as self.card:
             self.file = gr.Video(
                 sources=["upload", "webcam"],
                 show_label=False,
@@ -127,10 +143,11 @@ class FilmCard:
 class VoiceCard:
     """A voice: an upload, a recording or the sound of a video."""
 
-    def __init__(self, studio: Studio, field: str, title: str, hint: str, samples: Sequence[Path]) -> None:
-        self._studio, self.field, self._samples = studio, field, samples
-        with gr.Column(elem_classes="em-card em-takes-files", elem_id=f"{field}-part") as self.card:
-            views.said(lambda: views.part_heading(title, hint))
+    def __init__(
+        self, studio: Studio, field: str, words: tuple[str, str], samples: Sequence[Path], *, visible: bool
+    ) -> None:
+        self._studio, self.field, self.samples = studio, field, samples
+        with _card(field, words, visible) as self.card:
             self.file = gr.Audio(
                 type="filepath",
                 sources=["upload", "microphone"],
@@ -142,7 +159,7 @@ class VoiceCard:
             self._caption = views.drawn(visible=False, elem_id=f"{field}-caption")
             self.error = views.field_error(field)
             with gr.Row(elem_classes="em-line"):
-                self._examples = gr.Dataset(
+                self.examples = gr.Dataset(
                     components=[gr.Textbox(render=False)],
                     samples=[[label_of(path)] for path in samples] or [[""]],
                     type="index",
@@ -155,7 +172,7 @@ class VoiceCard:
                 )
         self.file.change(self._show, self.file, [self._caption, self.error], show_progress="hidden", **PAGE_ONLY)
         self._from_video.upload(lambda path: path, self._from_video, self.file, **QUIET)
-        self._examples.click(lambda index: str(samples[index]), self._examples, self.file, **QUIET)
+        self.examples.click(lambda index: str(samples[index]), self.examples, self.file, **QUIET)
 
     def _show(self, path: str | None) -> Updates:
         hidden = gr.update(value="", visible=False)

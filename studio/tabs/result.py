@@ -151,9 +151,12 @@ class ResultPanel:
     def _status(self, job: Job) -> str:
         if job.unfinished:
             ahead = self._studio.store.jobs_ahead(job) if job.state == "queued" else 0
-            return views.progress_card(job, ahead)
+            each_s = self._studio.store.typical_s() if ahead else None
+            return views.progress_card(job, ahead, None if each_s is None else ahead * each_s)
         if job.record is not None and self._studio.store.result_of(job) is not None:
-            return views.result_facts(job.record, job.seconds_taken)
+            keep_s = self._studio.limits.keep_s
+            kept_s = None if keep_s is None else self._studio.store.left_s(job, keep_s)
+            return views.result_facts(job.record, job.seconds_taken, kept_s)
         return views.ended_card(job, goes_on=self._studio.store.goes_on(job))
 
     def _video(self, job: Job) -> Updates:

@@ -1,6 +1,7 @@
 """Whose face, and what of it moves: chosen, drawn and painted by hand; nano's draft while a pixel model works."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,17 +57,61 @@ def test_a_click_chooses_one_of_two_faces_and_a_drag_draws_another(server: Serve
     Image.linear_gradient("L").resize((900, 300)).convert("RGB").save(tmp_path / "two.png")
     page = visitor(server.address)
     page.set_input_files("#image-file input[type=file]", tmp_path / "two.png")
-    expect(page.locator("#image-card .em-face")).to_have_count(2)
-    page.locator("#image-card .em-face").nth(1).click(force=True)
-    expect(page.locator("#image-face-box textarea, #image-face-box input")).to_have_value(
-        "0.6500, 0.3000, 0.8500, 0.7000"
-    )
+    faces, field = page.locator("#image-card .em-face"), page.locator("#image-face-box textarea, #image-face-box input")
+    expect(faces).to_have_count(2)
+    expect(page.locator("#image-card .em-found")).not_to_be_visible()
+    faces.nth(1).click(force=True)
+    expect(field).to_have_value("0.6500, 0.3000, 0.8500, 0.7000")
+    drag_over(page, "#image-card .em-picture", (0.05, 0.1, 0.1, 0.9))
+    expect(faces).to_have_count(2)  # nothing is drawn before "Draw it" is pressed
+    page.click("#image-card .em-draw")
     drag_over(page, "#image-card .em-picture", (0.4, 0.1, 0.6, 0.9))
     page.wait_for_function(
         "() => document.querySelector('#image-face-box textarea, #image-face-box input').value.startsWith('0.4')"
     )
-    drawn = page.locator("#image-face-box textarea, #image-face-box input").input_value()
-    assert read_box(drawn) == pytest.approx((0.4, 0.1, 0.6, 0.9), abs=0.02)
+    assert read_box(field.input_value()) == pytest.approx((0.4, 0.1, 0.6, 0.9), abs=0.02)
+    expect(page.locator("#image-card .em-draw")).to_have_attribute("aria-pressed", "false")
+    expect(page.locator("#image-card .em-chosen")).to_have_class("em-face em-drawn em-chosen")
+    page.click("#image-card .em-found")
+    expect(field).to_have_value("")
+    expect(page.locator("#image-card .em-chosen")).to_have_attribute("data-box", re.compile("^0.1000"))
+    expect(faces).to_have_count(2)
+
+
+def test_a_finger_that_swipes_over_the_picture_scrolls_the_page(server: Server, visitor: Visitor):
+    page = visitor(server.address, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.locator(EXAMPLE).first.click()
+    page.wait_for_selector("#image-card .em-chosen")
+    page.locator("#image-card .em-picture").scroll_into_view_if_needed()
+    area, before = page.locator("#image-card .em-picture").bounding_box(), page.evaluate("scrollY")
+    finger = {"x": area["x"] + area["width"] / 2, "y": area["y"] + area["height"] / 2}
+    touch = page.context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [finger]})
+    for _ in range(25):
+        finger = {"x": finger["x"] + 1, "y": finger["y"] - 10}
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [finger]})
+        page.wait_for_timeout(16)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert page.evaluate("scrollY") > before + 150
+    expect(page.locator("#image-face-box textarea, #image-face-box input")).to_have_value("")
+    expect(page.locator("#image-card .em-drawn")).to_have_count(0)
+
+
+def test_nothing_of_the_form_lies_over_the_button(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    page.locator(EXAMPLE).first.click()
+    page.wait_for_selector("#audio-caption")
+    over = """() => {
+        const { left, right, top, bottom } = document.querySelector("#generate-button").getBoundingClientRect();
+        const found = new Set();
+        for (let x = left + 4; x < right; x += 6) for (let y = top + 4; y < bottom; y += 6)
+            if (!document.elementFromPoint(x, y)?.closest("#generate-button"))
+                found.add(document.elementFromPoint(x, y)?.outerHTML.slice(0, 80));
+        return [...found];
+    }"""
+    for y in range(0, 900, 30):
+        page.evaluate("y => window.scrollTo(0, y)", y)
+        assert page.evaluate(over) == []
 
 
 def test_what_is_painted_over_becomes_the_faces_box(server: Server, visitor: Visitor):
@@ -100,6 +145,7 @@ def test_the_lower_face_of_a_film_is_drawn_and_sent(server: Server, visitor: Vis
     page.get_by_role("tab", name="Lip Sync", exact=True).click()
     page.set_input_files("#video-file input[type=file]", film)
     page.wait_for_selector("#video-card .em-lips")
+    page.click("#video-card .em-draw")
     drag_over(page, "#video-card .em-picture", (0.2, 0.5, 0.6, 0.9))
     field = page.locator("#video-lip-box textarea, #video-lip-box input")
     expect(field).not_to_have_value("")

@@ -126,8 +126,9 @@ def test_waiting_jobs_are_moved_paused_changed_and_deleted(server: Server, visit
         page.fill("#prompt textarea", "happy")
         page.click(GENERATE)
         expect(page.locator("#queue")).to_contain_text("happy")
-        for row in page.locator("#queue [data-act=delete]").all()[::-1]:
-            row.click()
+        while left := rows.count():
+            rows.last.locator("[data-act=delete]").click()
+            expect(rows).to_have_count(left - 1)
         page.click("#result-cancel")
     page.wait_for_selector(".em-ended")
 
@@ -233,6 +234,13 @@ def test_every_task_has_its_tab_and_says_when_the_model_cannot(server: Server, v
             expect(page.locator(f"#{field}-part")).to_have_count(1 if field in fields else 0)
     page.get_by_role("tab", name="Text to Video", exact=True).click()
     expect(page.locator("#task-note")).to_contain_text("preview / flash")
+    expect(page.locator("#task-note")).to_contain_text("python -m engine models download preview")
+    page.get_by_role("tab", name="Half Body", exact=True).click()
+    expect(page.locator("#task-note")).to_contain_text("hands and arms stay")
+    page.fill("#prompt textarea", "she gestures happily with both hands")
+    expect(page.locator("#prompt-note")).to_contain_text("they do nothing: gestures, hands.")
+    page.fill("#prompt textarea", "happy")
+    expect(page.locator("#prompt-note")).to_have_count(0)
 
 
 def test_the_page_speaks_chinese_where_the_browser_does(server: Server, visitor: Visitor):
@@ -241,3 +249,5 @@ def test_the_page_speaks_chinese_where_the_browser_does(server: Server, visitor:
     expect(page.locator(GENERATE)).to_have_text(words["Generate"])
     expect(page.locator("#image-part h2")).to_contain_text(words["Picture"])
     expect(page.locator("#result-status")).to_contain_text(words["Your video appears here."])
+    page.locator("#prompt-examples").get_by_text(words["happy, nodding"]).click()
+    expect(page.locator("#prompt textarea")).to_have_value("happy, nodding")  # which is what the model knows

@@ -67,7 +67,7 @@ def test_a_request_survives_its_own_json():
         ({"image": 5}, {}, "image", "path"),
         ({"last_image": "b.png"}, {}, "last_image", "does not read"),
         ({"task": "first-last-frame"}, {}, "last_image", "needs --last-image"),
-        ({"task": "lip-sync", "video": "a.mp4"}, {}, "video", "one of them"),
+        ({"task": "lip-sync", "video": "a.mp4"}, {}, "video", "one of the two"),
         ({"task": "text-to-video"}, {}, "task", "preview or flash"),
         ({"model": "preview", "task": "text-to-video", "image": None}, {}, "prompt", "needs --prompt"),
         ({"lip_box": "0,0,1,1"}, {}, "lip_box", "does not read"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.contract.variants import TASK_INFO, VARIANTS
+from engine.nano.words import HALF_BODY_NOTICE
 from studio import job_views, views
 from studio.fields import all_fields
 from studio.review.words import WORDS
@@ -14,7 +15,7 @@ from studio.tabs.live_panel import CURVE_WORDS
 from studio.words import CHINESE, CHINESE_WORDS, LANGUAGE, preferred_language, tr
 
 STUDIO = Path(form.__file__).parents[1]
-SAYING = {"tr", "label", "part_heading", "PictureCard", "FilmCard", "VoiceCard", "_button", "_presets", "_second"}
+SAYING = {"tr", "label", "part_heading", "_button", "_presets", "_second"}
 NOT_WORDS = {
     *("image", "last_image", "video", "audio", "down", "up", "guidance-preset", "speed-preset"),
     *("redo-start", "redo-stop", "↑", "↓"),
@@ -43,7 +44,8 @@ def test_what_is_said_has_its_chinese(source: Path):
 def test_what_is_said_of_tasks_settings_and_stages_has_its_chinese():
     words = {CURVE_WORDS[name] for name in CURVE_WORDS} | set(views.STAGE_TITLES.values())
     words |= set(job_views.STATE_WORDS.values()) | set(generate.TASK_TITLES.values()) | {generate.BATCH_HINT}
-    words |= set(WORDS) | {part for pair in face_boxes.WORDS.values() for part in pair}
+    words |= set(WORDS) | {part for pair in (*face_boxes.WORDS.values(), *form.CARDS.values()) for part in pair}
+    words |= {*form.PROMPT_EXAMPLES, HALF_BODY_NOTICE}
     words |= {text for info in TASK_INFO.values() for text in (info.title, info.description)}
     words |= {f"{{title}} · {unit} {{done}} of {{total}}" for unit in views.STAGE_UNITS.values()}
     for variant in VARIANTS.values():

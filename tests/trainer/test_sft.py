@@ -10,6 +10,7 @@ from engine.contract.errors import UserError
 from engine.contract.variants import NANO
 from engine.nano.encoders import NanoAudioEncoder, NanoTextEncoder
 from engine.nano.model import NanoModel
+from engine.nano.words import Vocabulary
 from trainer.loop.recipes import SFTRecipe, Stage, nano, nano_soup
 from trainer.objectives import sft
 
@@ -107,7 +108,7 @@ def test_the_soup_goes_on_from_a_model_and_survives_a_kill_at_a_stages_end(toy_c
 
 def test_words_keep_their_meaning_when_a_model_is_trained_on(toy_corpus_folder, audio_encoder, tmp_path):
     start = NanoModel.load(train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "first", stop_after=1))
-    start.text_encoder = NanoTextEncoder(("nodding", "calm"), 8)
+    start.text_encoder = NanoTextEncoder(Vocabulary(("nodding", "calm")), 8)
     clips = sft.ClipMaker(sft.Corpus(toy_corpus_folder / "train"), 0)
     model = sft.build_model(SOUP, clips, sft.read_audio_encoder(audio_encoder, 16), start)
     for word in ("nodding", "calm"):

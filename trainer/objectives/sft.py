@@ -85,9 +85,9 @@ def _take_over(model: NanoModel, start: NanoModel) -> None:
     """Set `model` to the weights of `start`, all but the audio encoder's; words are matched by name."""
     for part in ("transformer", "image_encoder", "autoencoder"):
         model.get_submodule(part).load_state_dict(start.get_submodule(part).state_dict())
-    known = {word: index + 1 for index, word in enumerate(start.text_encoder.vocabulary)}
+    known = {word: index + 1 for index, word in enumerate(start.text_encoder.vocabulary.words)}
     with torch.no_grad():
-        for index, word in enumerate(model.text_encoder.vocabulary):
+        for index, word in enumerate(model.text_encoder.vocabulary.words):
             if word in known:
                 model.text_encoder.embedding.weight[index + 1] = start.text_encoder.embedding.weight[known[word]]
 
