@@ -28,7 +28,7 @@ from studio.clock import SteadyClock
 from studio.identity import turn_of
 from studio.job_inputs import copied
 from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job, JobRow, State, Stop, Transaction, UploadRow, open_database
-from studio.private_files import FOLDER_MODE, make_private, private_folder
+from studio.private_files import FOLDER_MODE, make_private, private_folder, size_of
 from studio.safe_copies import check_database
 
 PREVIEW_NAME = "preview.webp"
@@ -367,11 +367,6 @@ class JobStore:
 
     def _session(self) -> Transaction:
         return Transaction(self._engine)
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of the files in and below `folder`."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _fair_order(session: Transaction) -> list[int]:

@@ -54,3 +54,8 @@ def _close(path: Path, mode: int) -> None:
     with contextlib.suppress(OSError):  # another account's folder, or a file system without modes
         if path.stat().st_mode & 0o077:
             path.chmod(mode)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of the files in and below `folder`."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.contract.errors import UserError
 from engine.contract.variants import TRAINED_NAME
 from studio import programs
-from studio.jobs import size_of
+from studio.private_files import size_of
 from studio.programs import State
 
 SPEAKER_TRAINER = (*programs.TRAINER, "personalise")

@@ -131,9 +131,9 @@ class FaceWarp:
     ) -> np.ndarray:
         """The frame, a new uint8 RGB [H, W, 3], with the face's vertices at `landmarks_px` float [468, 3].
 
-        The head's pose is part of the positions. `teeth` in [0, 1] brings the rows of teeth into sight, `tongue` in
-        [0, 1] raises its tip. `look_mm` [2] slides the irises, right and down; `body` [2] moves the shoulders, in face
-        heights, where the person is a layer of their own. Continuous in every input; positions that would fold the
+        The head's pose is part of the positions. `teeth` in [0, 1] brings the lower row up to the upper one, `tongue`
+        in [0, 1] raises its tip. `look_mm` [2] slides the irises, right and down; `body` [2] moves the shoulders, in
+        face heights, where the person is a layer of their own. Continuous in every input; positions that would fold the
         skin over are smoothed.
         """
         target_px = self._snapped(landmarks_px.astype(np.float64))

@@ -11,19 +11,23 @@ import skia
 
 from engine.nano.face_mesh import CHIN, INNER_LIPS, HeadFrame, opening_loop, smoothstep, transform
 from engine.nano.mouth_palette import OWN_MOUTH_MM, Palette
-from engine.nano.sprites import Patch, colour, cut_out, polygon
+from engine.nano.sprites import Patch, along, colour, cut_out, rounded
 from engine.nano.teeth import TeethRow
 
 SPRITE_SCALE = 2.0  # teeth are painted at this many times the picture's resolution
 TEETH_BEHIND_LIPS_MM = 3.0
 TONGUE_BEHIND_LIPS_MM = 9.0
 
-# Where the biting edges sit for teeth = 0 and teeth = 1, in millimetres down the face.
-UPPER_EDGE_MM = (-0.5, 3.5)  # from the line where the lips meet at rest, fixed to the skull
-LOWER_EDGE_MM = (3.0, -3.0)  # from the lower lip's rim at rest, fixed to the jaw
-TONGUE_TOP_MM = (4.0, 0.5)  # at rest from the lower lip's rim (jaw); raised from the upper teeth's edge (skull)
+# Where the biting edges sit, in millimetres down the face: teeth are bone, only lips uncover them.
+UPPER_EDGE_MM = 2.4  # from the line where the lips meet at rest, fixed to the skull
+LOWER_EDGE_MM = 0.9  # from the lower lip's rim at rest, fixed to the jaw
+ROWS_MEET_MM = 3.0  # by which s and ee bring the lower row nearer to the upper one, behind lips that stay parted
+LIP_SINKS = 0.1  # share of the opening by which the lower lip slides down its teeth as the jaw falls
+TONGUE_TOP_MM = (2.6, 0.5)  # at rest from the lower lip's rim (jaw); raised from the upper teeth's edge (skull)
 TONGUE_SEEN = 0.35  # share of the opening by which one looks over the lower lip onto a resting tongue
 FADE_IN_MM = 1.4  # from this opening beyond the portrait's own on, the painted inside is opaque
+ARC_STEP_MM, MIN_ARC_COLUMNS = 1.0, 6
+HANGS_MM = 0.6  # what lies further below the others' arc is no upper tooth
 SHOWN_TEETH_MM2 = 12.0  # a portrait that shows less enamel than this says nothing about where its teeth end
 
 
@@ -51,13 +55,34 @@ class MouthInterior:
         size = 2 * round(0.8 * px_per_mm) + 1
         teeth = cv2.morphologyEx(inside * self._palette.tooth_likeness(blurred), cv2.MORPH_CLOSE, np.ones((size, size)))
         teeth = teeth * smoothstep(self._rest_opening_mm, *OWN_MOUTH_MM) * self._palette.shows_teeth
-        y, x = np.nonzero(teeth > 0.5)
         edge_mm = 0.0
-        if len(y) > SHOWN_TEETH_MM2 * px_per_mm**2:
-            offsets = np.column_stack([x, y]) + corner_px - self._meeting_px[:2]
-            lowest_mm = float(np.percentile(offsets @ self._frame.down, 90)) / px_per_mm
-            edge_mm = max(0.0, lowest_mm - 0.5 * sum(UPPER_EDGE_MM))
+        if (teeth > 0.5).sum() > SHOWN_TEETH_MM2 * px_per_mm**2:
+            teeth, edge_mm = self._upper_row(teeth, inside, corner_px)
         return Patch(pixels, inside * cv2.GaussianBlur(teeth, (0, 0), max(0.2 * px_per_mm, 0.3)), corner_px), edge_mm
+
+    def _upper_row(self, teeth: np.ndarray, inside: np.ndarray, corner_px: tuple[int, int]) -> tuple[np.ndarray, float]:
+        """Of what looks like teeth [h, w], the upper row: all that lies above the arc of its biting edges.
+
+        Lower teeth, a tongue's or a lip's gloss hang below that arc; they do not belong to the skull.
+        """
+        px_per_mm, down = self._frame.px_per_mm, self._frame.down
+        rows, columns = np.indices(teeth.shape)
+        offsets = (np.dstack([columns, rows]) + corner_px - self._meeting_px[:2]) / px_per_mm
+        x, y = offsets @ np.array([down[1], -down[0]]), offsets @ down
+        column = np.round(x / ARC_STEP_MM).astype(int)
+        known = [k for k in np.unique(column) if (teeth[column == k] > 0.5).sum() * ARC_STEP_MM > px_per_mm]
+        places = np.array([k * ARC_STEP_MM for k in known])
+        lowest = np.array([np.percentile(y[(column == k) & (teeth > 0.5)], 95) for k in known])
+        kept = np.ones(len(known), dtype=bool)
+        arc = np.array([0.0, 0.0, float(np.median(lowest))])
+        for _ in range(4):
+            if kept.sum() < MIN_ARC_COLUMNS:
+                break
+            arc = np.polyfit(places[kept], lowest[kept], 2)
+            kept = lowest - np.polyval(arc, places) < HANGS_MM
+        above = 1 - smoothstep(y - np.polyval(arc, x), -0.2, 0.2)
+        between = (x >= places.min()) & (x <= places.max())
+        return np.maximum(teeth, 0.999 * between * inside) * above, max(0.0, float(arc[2]) - UPPER_EDGE_MM)
 
     def draw(self, canvas: skia.Canvas, target_px: np.ndarray, head: np.ndarray, teeth: float, tongue: float) -> None:
         """Draw what is seen between the lips of `target_px` [468, 3]; head [3, 4] moves rest points with the skull.
@@ -67,7 +92,7 @@ class MouthInterior:
         """
         opening_mm = self._frame.opening_mm(target_px)
         painted = float(smoothstep(opening_mm - self._rest_opening_mm, 0.0, FADE_IN_MM))
-        opening = polygon(target_px[opening_loop(INNER_LIPS), :2])
+        opening = rounded(target_px[opening_loop(INNER_LIPS), :2])
         canvas.save()
         canvas.clipPath(opening, skia.ClipOp.kIntersect, True)
         if painted > 0:
@@ -78,20 +103,22 @@ class MouthInterior:
         self._own_teeth.draw(canvas, head, float(self._meeting_px[2]))
         if painted > 0:
             self._shade(canvas, opening, painted)
+            self._wet(canvas, target_px[list(INNER_LIPS[1]), :2], painted)
         canvas.restore()
 
     def _paint(self, canvas: skia.Canvas, bounds: skia.Rect, target_px: np.ndarray, head: np.ndarray, *,
                opening_mm: float, teeth: float, tongue: float) -> None:  # fmt: skip
         chin = list(CHIN)
         jaw_px = (target_px[chin] - transform(head, self._rest_px[chin])).mean(0)
-        light = 0.9 + 0.1 * float(smoothstep(opening_mm, 0.0, 9.0))  # less light falls into a smaller opening
-        upper_mm = float(np.interp(teeth, (0, 1), UPPER_EDGE_MM)) + self._own_edge_mm
-        lower_mm = float(np.interp(teeth, (0, 1), LOWER_EDGE_MM)) + self._lower_lip_mm
+        light = 0.92 + 0.08 * float(smoothstep(opening_mm, 0.0, 9.0))  # less light falls into a smaller opening
+        upper_mm = UPPER_EDGE_MM + self._own_edge_mm
+        lower_mm = LOWER_EDGE_MM + self._lower_lip_mm - LIP_SINKS * opening_mm
+        lower_mm -= ROWS_MEET_MM * float(smoothstep(teeth, 0.5, 1.0))
         resting_mm = self._lower_lip_mm + TONGUE_TOP_MM[0] - TONGUE_SEEN * opening_mm
         low = self._place(head, jaw_px, np.array([[0.0, resting_mm, TONGUE_BEHIND_LIPS_MM]]))[0]
         high = self._place(head, 0.0, np.array([[0.0, upper_mm + TONGUE_TOP_MM[1], TONGUE_BEHIND_LIPS_MM]]))[0]
 
-        shades = [colour(self._palette.cavity * s) for s in (0.7, 0.9, 1.5)]
+        shades = [colour(self._palette.throat * s) for s in (1.1, 0.8, 1.1)]
         ends = [skia.Point(bounds.centerX(), bounds.top()), skia.Point(bounds.centerX(), bounds.bottom())]
         canvas.drawRect(bounds, skia.Paint(Shader=skia.GradientShader.MakeLinear(ends, shades, [0.0, 0.55, 1.0])))
         self._paint_tongue(canvas, low + tongue * (high - low), light * (1.0 + 0.1 * tongue))
@@ -106,7 +133,7 @@ class MouthInterior:
     def _paint_tongue(self, canvas: skia.Canvas, top_px: np.ndarray, light: float) -> None:
         px_per_mm = self._frame.px_per_mm
         half_width, height = 0.62 * self._half_width_mm * px_per_mm, 22.0 * px_per_mm
-        shades = [colour(self._palette.tongue * s * light) for s in (0.62, 0.85, 0.6)]
+        shades = [colour(self._palette.tongue * s * light) for s in (0.72, 1.0, 0.8)]
         ends = [skia.Point(0, 0), skia.Point(0, 0.5 * height)]
         paint = skia.Paint(
             AntiAlias=True,
@@ -120,10 +147,23 @@ class MouthInterior:
         canvas.drawRoundRect(body, half_width, 9.0 * px_per_mm, paint)
         canvas.restore()
 
+    def _wet(self, canvas: skia.Canvas, rim_px: np.ndarray, painted: float) -> None:
+        """The lower lip's inner side, which an opening mouth turns outwards, along its rim [11, 2]: moist and dark."""
+        px_per_mm = self._frame.px_per_mm
+        for width_mm, tone, strength in ((2.4, 0.66, 0.75), (0.5, 1.25, 0.3)):
+            paint = skia.Paint(
+                AntiAlias=True,
+                Style=skia.Paint.kStroke_Style,
+                StrokeWidth=width_mm * px_per_mm,
+                Color=colour(self._palette.lip * tone, strength * painted),
+                MaskFilter=skia.MaskFilter.MakeBlur(skia.kNormal_BlurStyle, 0.25 * width_mm * px_per_mm),
+            )
+            canvas.drawPath(along(rim_px), paint)
+
     def _shade(self, canvas: skia.Canvas, opening: skia.Path, painted: float) -> None:
         """The shadow the lips throw on what lies behind them, deeper under the upper lip."""
         px_per_mm = self._frame.px_per_mm
-        for drop_mm, width_mm, strength in ((1.0, 3.0, 0.32), (0.3, 1.0, 0.25)):
+        for drop_mm, width_mm, strength in ((1.4, 3.6, 0.42), (0.3, 1.0, 0.2)):
             paint = skia.Paint(
                 AntiAlias=True,
                 Style=skia.Paint.kStroke_Style,

@@ -18,6 +18,7 @@ LIP_LAYERS = (((62, 183, 42, 41, 38, 12, 268, 271, 272, 407, 292), (62, 96, 89, 
 CHEEKS = (50, 280, 205, 425, 101, 330)
 # fmt: on
 OWN_MOUTH_MM = (1.2, 2.8)  # a portrait's own opening: below the first nothing of it is kept, above the second all of it
+THROAT_LIGHT, TONGUE_LIGHT = 0.3, 0.74  # of the skin's luminance, between lips in daylight
 SNAP_REACH, SNAP_STEPS = 0.7, 24  # share of a lip's height within which its true rim is looked for
 
 
@@ -38,7 +39,9 @@ class Palette:
         rim = sample(picture, rest_px[opening_loop(INNER_LIPS)])
         flesh = self.lip * min(1.0, 120.0 / luminance(self.lip))
         self.cavity = np.minimum(0.22 * flesh, np.percentile(rim, 2, axis=0) + 12.0)
-        self.tongue = 0.75 * flesh + 0.1 * skin
+        self.throat = _lit(flesh, THROAT_LIGHT * float(luminance(skin)))
+        """Of what lies behind teeth and tongue, in the light that falls between the lips."""
+        self.tongue = _lit(0.7 * flesh + 0.3 * skin, TONGUE_LIGHT * float(luminance(skin)))
         self.gum = 0.65 * flesh + 0.15 * skin
 
     def _is_enamel(self, colour: np.ndarray, skin: np.ndarray) -> bool:
@@ -55,14 +58,15 @@ class Palette:
         Eyes lie in the brows' shade, and a white lit by sky or screen is bluer than teeth are: the light is at least
         the skin's, the hue a third the whites', the rest the paled skin's.
         """
-        light = luminance(skin)
+        light = 1.05 * float(luminance(skin))
         hue = 0.6 + 0.4 * skin / light
         lightness = light
         whites = _brightest(np.concatenate([_pixels_inside(picture, points, eye) for eye in (RIGHT_EYE, LEFT_EYE)]))
         if len(whites) and _saturation(whites.mean(0)) < _saturation(hue):
             white = whites.mean(0)
-            hue = 0.35 * white / luminance(white) + 0.65 * hue
-            lightness = np.clip(1.1 * luminance(white), light, 2.0 * light)
+            hue = 0.25 * white / luminance(white) + 0.75 * hue
+            # As light as the whites where skin is dark; hardly lighter than a skin that is light itself.
+            lightness = max(light, min(1.1 * float(luminance(white)), max(1.1 * light, min(170.0, 2.0 * light))))
         return np.clip(hue * min(lightness, 238.0), 1, 252)
 
     def tooth_likeness(self, rgb: np.ndarray) -> np.ndarray:
@@ -105,6 +109,11 @@ def snap_inner_lips(picture: np.ndarray, rest_px: np.ndarray, palette: Palette) 
 def luminance(rgb: np.ndarray) -> np.ndarray:
     """Rec. 601 luma of [..., 3]."""
     return rgb @ np.array([0.299, 0.587, 0.114])
+
+
+def _lit(rgb: np.ndarray, light: float) -> np.ndarray:
+    """The hue of `rgb` [3] at the luminance `light`."""
+    return rgb * (light / max(float(luminance(rgb)), 1.0))
 
 
 def _redness(rgb: np.ndarray) -> np.ndarray:

@@ -59,6 +59,23 @@ def polygon(points_px: np.ndarray) -> skia.Path:
     return path
 
 
+def rounded(points_px: np.ndarray) -> skia.Path:
+    """The closed path within points [N, 2] that rounds their corners off: from one edge's middle to the next one's."""
+    path, (middles, corners) = skia.Path(), (0.5 * (points_px + np.roll(points_px, -1, 0)), np.roll(points_px, -1, 0))
+    path.moveTo(*middles[0].tolist())
+    for corner, middle in zip(corners.tolist(), np.roll(middles, -1, 0).tolist(), strict=True):
+        path.quadTo(*corner, *middle)
+    path.close()
+    return path
+
+
+def along(points_px: np.ndarray) -> skia.Path:
+    """The open path through points [N, 2]."""
+    path = skia.Path()
+    path.addPoly([skia.Point(x, y) for x, y in points_px.tolist()], False)
+    return path
+
+
 def colour(rgb: np.ndarray, alpha: float = 1.0) -> int:
     """Skia's packed colour of float RGB 0–255."""
     red, green, blue = np.clip(np.round(rgb), 0, 255).astype(int).tolist()

@@ -20,7 +20,7 @@ LOWER_TEETH_MM = ((5.4, 8.8), (6.0, 9.0), (6.9, 9.6), (7.1, 8.8), (7.2, 8.0), (8
 ARCH_RADIUS_MM, ARCH_DEPTH_MM = 27.0, 26.0  # the dental arch seen from above: half an ellipse
 ARCH_HALF_LENGTH_MM = 33.0
 GUM_MM = 4.0
-GAP_MM, GAP_DEPTH = 0.5, 0.3  # the shadow between two teeth
+GAP_MM, GAP_DEPTH = 0.5, 0.2  # the shadow between two teeth
 UPPER_RISE_MM, LOWER_RISE_MM = 1.6, 0.8  # a smile's arc: how much higher the edge lies 20 mm off the middle
 STRIPS = 18
 
@@ -70,8 +70,9 @@ def paint_teeth(teeth_mm: Sequence[tuple[float, float]], palette: Palette, px_pe
     soft_mm = 0.12 + 1.2 / px_per_mm
     form = 1 - 0.18 * aside**3 - 0.12 * smoothstep(y, 0.3 * longest, longest)
     form -= 0.10 * (1 - smoothstep(y - edge, 0.0, 1.6))  # the edge lets the dark behind it through
+    form += 0.08 * np.exp(-(((y - edge) / longest - 0.35) ** 2) / 0.02 - (aside / 0.5) ** 2)  # wet enamel shines
     form *= 1 - GAP_DEPTH * smoothstep(aside * widths[which], widths[which] - GAP_MM - soft_mm, widths[which])
-    recede = 1 - 0.72 * smoothstep(x, 8.0, 30.0)  # side teeth stand in the cheeks' shadow
+    recede = 1 - 0.62 * smoothstep(x, 8.0, 28.0)  # side teeth stand in the cheeks' shadow
     crown = (1 - smoothstep(y - root, -soft_mm, soft_mm))[..., None]
     flesh = palette.gum * (0.9 - 0.25 * smoothstep(y - root, 0.0, GUM_MM))[..., None]
     rgb = (palette.tooth * form[..., None] * crown + flesh * (1 - crown)) * recede[..., None]

@@ -103,7 +103,7 @@ def drag(page: "sync_api.Page", name: str, tau: int) -> None:
     """Drag the curves' handle to a timestep, and let it go. The ends of the τ axis are its outermost labels."""
     pictures_are_there(page)
     handle = page.locator(f"#curves [data-name='{name}']")
-    handle.scroll_into_view_if_needed()
+    handle.hover(force=True)  # it stands still from here on
     box = handle.bounding_box()
     ends = [_middle(page.locator(f"#curves [data-tau='{end}']").bounding_box()) for end in (1000, 0)]
     page.mouse.move(_middle(box), box["y"] + box["height"] / 2)

@@ -9,6 +9,7 @@ from engine.nano.face_mesh import INNER_LIPS, LEFT_EYE, RIGHT_EYE, HeadFrame, op
 from engine.nano.face_warp import FaceWarp
 from engine.nano.mouth_palette import luminance
 from engine.nano.sprites import cut_out
+from trainer.metrics.mouth_light import mouth_light
 
 
 def opened(portrait, opening_mm: float) -> np.ndarray:
@@ -107,6 +108,25 @@ def test_lips_that_close_hide_the_teeth_of_a_smile(astronaut):
     assert (luminance(lips_px.astype(float)) > 215).mean() < 0.1
 
 
+def test_upper_teeth_stand_still_on_the_skull_whatever_is_said(hopper):
+    warp, points = FaceWarp(hopper.picture, hopper.landmarks_px), opened(hopper, 9)
+    x, y = points[13, :2].astype(int)
+    per_mm = HeadFrame(hopper.landmarks_px.astype(float)).px_per_mm
+    rows = slice(y, y + round(2.2 * per_mm))  # of the upper teeth, above their edge
+    drawn = [warp.render(points, teeth=teeth)[rows, x - 12 : x + 12] for teeth in (0.0, 0.5, 0.8, 1.0)]
+    for other in drawn[1:]:
+        np.testing.assert_allclose(other.astype(int), drawn[0].astype(int), atol=6)
+
+
+def test_the_inside_of_a_mouth_is_neither_a_hole_nor_all_teeth(portrait):
+    """Lips alone part here; where the jaw falls with them, a voice's videos are judged by `goals`."""
+    warp = FaceWarp(portrait.picture, portrait.landmarks_px)
+    faces = [opened(portrait, mm) for mm in (6.0, 8.0, 10.0, 13.0)]
+    inside = mouth_light([warp.render(points) for points in faces], faces)
+    assert inside is not None and inside.frames == 4
+    assert inside.dark <= 0.2 and inside.pale >= 0.2 and 0.35 < inside.median < 0.95
+
+
 def test_an_opening_mouth_changes_smoothly(portrait):
     warp = FaceWarp(portrait.picture, portrait.landmarks_px)
     rest_mm = HeadFrame(portrait.landmarks_px.astype(float)).opening_mm(portrait.landmarks_px)
@@ -124,7 +144,7 @@ def test_teeth_and_tongue_show_when_asked(hopper):
     dark, toothy, tongue = (
         luminance(between_lips(warp.render(points, teeth=t, tongue=g), points)) for t, g in ((0, 0), (1, 0), (0, 1))
     )
-    assert toothy.mean() > dark.mean() + 15
+    assert toothy.mean() > dark.mean() + 3
     assert tongue.mean() > dark.mean() + 5
 
 
