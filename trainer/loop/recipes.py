@@ -143,7 +143,18 @@ def nano_closures() -> SFTRecipe:
     )
 
 
-RECIPES = {"nano": nano, "nano-soup": nano_soup, "nano-lips": nano_lips, "nano-closures": nano_closures}
+def nano_contacts() -> SFTRecipe:
+    """The last stage on once more, on truth whose lips meet on every p, b and m: such frames count eight times."""
+    return replace(nano_closures(), name="nano-contacts", seed=4, closure_weight=8.0)
+
+
+RECIPES = {
+    "nano": nano,
+    "nano-soup": nano_soup,
+    "nano-lips": nano_lips,
+    "nano-closures": nano_closures,
+    "nano-contacts": nano_contacts,
+}
 
 
 @dataclass(frozen=True)
