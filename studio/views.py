@@ -5,6 +5,7 @@ Pure functions; knows nothing about events or stores. Everything that came from 
 
 import base64
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -94,6 +95,8 @@ def portrait_card(
 
     `lips` is the lower face where it was drawn by hand; `by_hand` offers to draw.
     """
+    if not by_hand:  # whose lower face moves is no question here
+        view = replace(view, lip_boxes=())
     found = tr("Face found") if len(view.faces) == 1 else tr("{count} faces found", count=len(view.faces))
     return _card(view, found, "", _framed(view, chosen, lips, draws="face"), by_hand=by_hand)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.browser.conftest import sync_api
+from tests.browser.conftest import PATIENCE_MS, sync_api
 from tests.browser.studio_steps import (
     EXAMPLE,
     GENERATE,
@@ -227,3 +227,26 @@ def test_after_a_kill_the_open_page_offers_the_job_again(tmp_path: Path, example
         expect(page.locator(".em-ended")).to_contain_text("goes on from its last finished step")
         page.click("#result-again")
         assert video_state(page)["width"] == 512
+
+
+def test_nothing_jumps_while_the_page_opens_and_while_the_video_comes(server: Server, chromium: object):
+    """The layout shift as browsers count it; .1 is what they call good, a quiet machine stays below .05."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.add_init_script(
+        "window.shifts = []; new PerformanceObserver(list => list.getEntries().forEach(entry => "
+        "entry.hadRecentInput || shifts.push(entry.value))).observe({ type: 'layout-shift', buffered: true });"
+    )
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(server.address)
+    page.wait_for_selector("#generate-button")
+    page.wait_for_timeout(2000)
+    assert page.evaluate("shifts.reduce((sum, one) => sum + one, 0)") <= 0.1
+    choose_example(page)
+    page.wait_for_timeout(1000)
+    page.evaluate("shifts.length = 0")
+    page.click(GENERATE)
+    video_state(page)
+    page.wait_for_timeout(500)
+    assert page.evaluate("shifts.reduce((sum, one) => sum + one, 0)") <= 0.1
+    context.close()
