@@ -192,13 +192,13 @@ def notices(model: str, task: Task, prompt: str) -> list[str]:
 
 
 def _view(picture: "np.ndarray", faces: "list[Face]") -> PortraitView:
-    from engine.media.face import several_faces_notice
+    from engine.media.covered import portrait_notice
     from engine.media.lip_region import lip_box
 
     height_px, width_px = picture.shape[:2]
     boxes = tuple(face.box for face in faces)
     lips = tuple(lip_box(face.landmarks_px, (height_px, width_px)) for face in faces)
-    return PortraitView(_jpeg(picture), "image/jpeg", width_px, height_px, boxes, several_faces_notice(faces), lips)
+    return PortraitView(_jpeg(picture), "image/jpeg", width_px, height_px, boxes, portrait_notice(picture, faces), lips)
 
 
 def _jpeg(picture: "np.ndarray") -> bytes:

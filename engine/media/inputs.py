@@ -17,6 +17,7 @@ from engine.contract.request import INPUT_FIELDS, Box, GenerationRequest
 from engine.contract.settings import LipSyncSettings
 from engine.contract.variants import FPS, find_variant
 from engine.media.audio import SAMPLE_RATE_HZ, is_silent, read_audio
+from engine.media.covered import covered_mouth_notice
 from engine.media.face import Face, face_box, face_in, find_face, find_faces, same_person
 from engine.media.film import Film, FilmPlan, plan_film, read_film, still_film
 from engine.media.picture import even_size, picture_notices, read_picture, within
@@ -90,6 +91,8 @@ def read_inputs(request: GenerationRequest) -> Inputs:
             film, said = read_film(request.video, max_s=max_s, face_box=request.face_box)
             notices += said
             portrait = _first_of(film)
+            covered = covered_mouth_notice(portrait.picture, portrait.face.landmarks_px)
+            notices += [covered] if covered else []
         else:
             assert portrait is not None
             film = still_film(portrait.picture, portrait.face.landmarks_px, voice_s)
@@ -125,6 +128,8 @@ def _portrait(path: Path, box: Box | None, name: str, notices: list[str], longes
         notices += [said] if said else []
     else:
         face = _chosen(find_faces(picture, field=name), box, picture.shape)
+    covered = covered_mouth_notice(picture, face.landmarks_px)
+    notices += [covered] if covered else []
     even = even_size(picture)
     if even.shape != picture.shape:
         (height, width), (even_height, even_width) = picture.shape[:2], even.shape[:2]
