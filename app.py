@@ -5,6 +5,7 @@ are imported by a thread behind it, and the first job waits for that thread, not
 """
 
 import argparse
+import importlib
 import io
 import ipaddress
 import itertools
@@ -23,7 +24,7 @@ from engine.contract.places import ASSETS
 from engine.contract.progress import ProgressCallback, ignore_progress
 from engine.contract.records import GenerationRecord
 from engine.contract.request import GenerationRequest
-from engine.contract.variants import NANO, Task, find_variant
+from engine.contract.variants import NANO, find_variant
 from studio.housekeeping import data_folder, keep_house
 from studio.identity import Network
 from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
@@ -69,7 +70,8 @@ class LocalEngine:
             preview=self.preview,
             draft=self.draft,
             poster=poster,
-            notices=notices,
+            export=_later("engine.media.export", "export"),
+            notices=_later("engine.nano.words", "notices"),
         )
 
     def warm_up(self) -> None:
@@ -178,17 +180,13 @@ def poster(video: Path) -> bytes:
     return _jpeg(frame)
 
 
-def notices(model: str, task: Task, prompt: str) -> list[str]:
-    """What the model says of them beforehand; nothing for one that takes any words."""
-    variant = find_variant(model)
-    if not variant.is_nano:
-        return []
-    from engine.nano.words import Vocabulary
+def _later(module: str, name: str) -> Any:
+    """A function of the engine that is imported when it is first called."""
 
-    try:
-        return Vocabulary.of(variant.folder).notices(task, {"prompt": prompt})
-    except (OSError, ValueError, KeyError):  # a folder that is not whole says so when it is loaded
-        return []
+    def call(*arguments: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(*arguments)
+
+    return call
 
 
 def _view(picture: "np.ndarray", faces: "list[Face]") -> PortraitView:

@@ -24,6 +24,7 @@ from pydantic_core import PydanticUndefined
 from tqdm import tqdm
 
 from engine.contract.errors import UserError
+from engine.contract.export import Export, checked_export
 from engine.contract.presets import GUIDANCE_PRESETS, SPEED_PRESETS
 from engine.contract.progress import Progress
 from engine.contract.request import UNCHOSEN_SEEDS, GenerationRequest, build_request, flatten
@@ -82,7 +83,7 @@ def settings_fields(model: type[BaseModel] = Settings, prefix: str = "") -> dict
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = OneLineParser(prog="python -m engine", description="Make a portrait speak.", allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{generate,inspect,models,doctor}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{generate,inspect,export,models,doctor}")
     generate = commands.add_parser("generate", help="make a video", allow_abbrev=False)
     for name in REQUEST_FLAGS:
         info = GenerationRequest.model_fields[name]
@@ -111,6 +112,11 @@ def make_parser() -> argparse.ArgumentParser:
     download.add_argument("--to", type=Path, metavar="FOLDER", help="Where to (default: where it is looked for).")
     verify = deeds.add_parser("verify", help="check a model's files against their checksums", allow_abbrev=False)
     verify.add_argument("model", help="preview, flash, or a folder that a model was downloaded to")
+    export = commands.add_parser("export", help="crop, caption and level a finished video", allow_abbrev=False)
+    export.add_argument("video", type=Path)
+    export.add_argument("--out", type=Path, required=True, help="The .mp4 or .gif to write.")
+    for name, info in Export.model_fields.items():
+        export.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=_help(info, info.default))
     commands.add_parser("doctor", help="say what this machine has and lacks", allow_abbrev=False)
     return parser
 
@@ -251,6 +257,18 @@ def inspect(arguments: argparse.Namespace) -> None:
     print(read_record(arguments.video).model_dump_json(indent=2))
 
 
+def export(arguments: argparse.Namespace) -> None:
+    """Write a finished video as it is taken away."""
+    given = {name: value for name in Export.model_fields if (value := getattr(arguments, name)) is not None}
+    suffix = arguments.out.suffix.lower().removeprefix(".")
+    wanted = checked_export({"format": suffix} | given)
+    from engine.media.export import export as written
+    from engine.media.video import check_writable
+
+    check_writable(arguments.out.with_suffix(".mp4"))
+    print(*written(arguments.video, arguments.out, wanted), sep="\n")
+
+
 def models(arguments: argparse.Namespace) -> None:
     """List the models and whether they are installed; download one; or verify one."""
     match arguments.deed:
@@ -289,6 +307,8 @@ def main(argv: list[str] | None = None) -> int:
                 inspect(arguments)
             case "models":
                 models(arguments)
+            case "export":
+                export(arguments)
             case "doctor":
                 from engine.doctor import examine
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from engine.contract.export import Export
 from engine.contract.progress import ProgressCallback
 from engine.contract.records import GenerationRecord
 from engine.contract.request import Box, GenerationRequest
@@ -95,5 +96,7 @@ class EnginePorts:
     """Writes nano's video of a request for nano, beside whatever `generate` is doing."""
     poster: Callable[[Path], bytes]
     """One frame of a video, as a JPEG."""
+    export: Callable[[Path, Path, Export], list[Path]]
+    """Writes a finished video as it is taken away to the second path; the files that were written, captions too."""
     notices: Callable[[str, Task, str], list[str]]
     """What a model, by name or folder, says of a task and a prompt beforehand: what it passes over or cannot do."""

@@ -152,6 +152,14 @@ def player(url: str, poster_url: str, name: str, before: tuple[str, str] | None 
     return f"<div class='em-player'>{now}{held}</div><div class='em-line em-under'>{keep}{hold}</div>"
 
 
+def downloads(links: Sequence[tuple[str, str]]) -> str:
+    """Files to take away, by their names and addresses."""
+    items = "".join(
+        f"<a class='em-small' href='{escape(url)}' download='{escape(name)}'>{escape(name)}</a>" for name, url in links
+    )
+    return f"<div class='em-line em-under'>{items}</div>"
+
+
 def draft(url: str) -> str:
     """Nano's draft, playing while another model works."""
     words = tr("Nano's draft, while the chosen model works")

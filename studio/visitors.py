@@ -21,7 +21,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse
 
 from studio.front_door import JSON_BODY
 from studio.identity import ANONYMOUS, Identities, Network
-from studio.jobs import DRAFT_NAME, POSTER_NAME, JobStore
+from studio.jobs import DRAFT_NAME, EXPORTED, POSTER_NAME, JobStore
 from studio.json_bodies import walk
 from studio.private_files import DISK_IS_FULL, FULL_DISK
 from studio.words import LANGUAGE, preferred_language
@@ -121,7 +121,8 @@ class VisitorGate:
         job = self._store.find_any(job_id)
         owner = job.owner.partition(":")[2] if job else ""
         mine = owner == visitor if visitor else owner.startswith(ANONYMOUS)
-        if job is None or not mine or name not in (job.request["out"], POSTER_NAME, DRAFT_NAME):
+        shown = job is not None and name in (job.request["out"], POSTER_NAME, DRAFT_NAME)
+        if job is None or not mine or not (shown or EXPORTED.fullmatch(name)):
             return PlainTextResponse("Not found", 404)
         file = self._store.folder_of(job_id) / name
         if not file.is_file():

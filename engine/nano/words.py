@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.contract.variants import NANO_DESCRIPTION, Task
+from engine.contract.variants import NANO_DESCRIPTION, Task, find_variant
 from engine.nano import life
 
 WORDS_IN_NOTICE = 8
@@ -58,6 +58,17 @@ class Vocabulary:
                 shown = ", ".join(unknown[:WORDS_IN_NOTICE]) + (", …" if len(unknown) > WORDS_IN_NOTICE else "")
                 said.append(f"The model does not know these words of the {name}, they do nothing: {shown}.")
         return said
+
+
+def notices(model: str, task: Task, prompt: str) -> list[str]:
+    """What `model`, by name or folder, says of them; nothing for one that takes any words, or that is not whole."""
+    variant = find_variant(model)
+    if not variant.is_nano:
+        return []
+    try:
+        return Vocabulary.of(variant.folder).notices(task, {"prompt": prompt})
+    except (OSError, ValueError, KeyError):  # loading it says what is missing
+        return []
 
 
 def _split(text: str) -> list[str]:

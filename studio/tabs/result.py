@@ -14,6 +14,7 @@ from studio.job_rows import PENDING, RUNNABLE_AGAIN, Job
 from studio.jobs import DRAFT_NAME, POSTER_NAME
 from studio.service import Studio
 from studio.tabs.events import Updates, no_error
+from studio.tabs.exports import ExportPanel
 from studio.visitors import result_url
 from studio.words import label, tr
 
@@ -48,6 +49,7 @@ class ResultPanel:
                 self.finish = gr.Button(label("Stop here, keep this"), visible=False, elem_id="result-finish")
                 self.pause = gr.Button(label("Pause"), visible=False, elem_id="result-pause")
                 self.cancel = gr.Button(label("Cancel"), visible=False, elem_id="result-cancel")
+            self.exports = ExportPanel(studio, self.job_id)
             self._draw_redo()
             self.queue = gr.HTML(visible=False, apply_default_css=False, js_on_load=JOB_LIST, elem_id="queue")
 
@@ -67,6 +69,7 @@ class ResultPanel:
             *(self.job_id, self.seen, self.timer, self.draft, self.preview, self.video, self.status),
             *(self.again, self.reuse, self.finish, self.pause, self.cancel, self.queue),
             *(self.redo, self.redo_error, self.start_s, self.stop_s),
+            *self.exports.outputs,
         ]
 
     def show(self, job: Job) -> Updates:
@@ -87,6 +90,7 @@ class ResultPanel:
             self.reuse: gr.Button(visible=not job.unfinished),
             **self._buttons(job),
             **self._redo(job),
+            **self.exports.show(job),
             self.queue: self.waiting(job),
         }
 
@@ -101,6 +105,7 @@ class ResultPanel:
             **emptied,
             **{button: gr.Button(visible=False) for button in buttons},
             self.redo: gr.Accordion(visible=False),
+            **self.exports.show(None),
             self.queue: gr.update(value="", visible=False),
         }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from engine.media.video import probe
 from tests.browser.conftest import PATIENCE_MS, sync_api
 from tests.browser.studio_steps import (
     EXAMPLE,
@@ -250,3 +251,29 @@ def test_nothing_jumps_while_the_page_opens_and_while_the_video_comes(server: Se
     page.wait_for_timeout(500)
     assert page.evaluate("shifts.reduce((sum, one) => sum + one, 0)") <= 0.1
     context.close()
+
+
+def test_a_video_is_taken_away_in_a_phones_shape_with_its_captions(server: Server, visitor: Visitor, tmp_path: Path):
+    page = visitor(server.address)
+    expect(page.locator("#export")).to_have_count(0)
+    start_from_example(page)
+    video_state(page)
+    page.click("#export button.label-wrap")
+    captions = page.locator("#export-captions textarea")
+    captions.fill("word " * 40)
+    page.click("#export-button")
+    expect(page.locator("#error-export")).to_contain_text("more than can be read in 1.0 s")
+    captions.fill("Good morning.")
+    page.click("#export-button")
+    links = page.locator("#export-files a")
+    expect(links).to_have_count(3)
+    with page.expect_download() as download:
+        links.first.click()
+    assert download.value.suggested_filename.endswith("-9x16.mp4")
+    download.value.save_as(tmp_path / "phone.mp4")
+    info = probe(tmp_path / "phone.mp4")
+    assert (info.width_px, info.height_px) == (720, 1280)
+    stranger = visitor(server.address)
+    address = links.first.get_attribute("href")
+    assert page.request.get(f"{server.address}{address}").status == 200
+    assert stranger.request.get(f"{server.address}{address}").status == 404

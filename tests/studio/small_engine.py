@@ -21,11 +21,11 @@ from engine.contract.progress import Progress, ProgressCallback, ignore_progress
 from engine.contract.records import METADATA_KEY, GenerationRecord, without_places
 from engine.contract.request import INPUT_FIELDS, GenerationRequest
 from engine.contract.settings import LiveSettings
-from engine.contract.variants import NANO, Task
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
+from engine.media.export import export
 from engine.media.picture import even_size, read_picture
 from engine.media.video import VideoWriter, probe
-from engine.nano.words import Vocabulary
+from engine.nano.words import notices
 from studio.ports import EnginePorts, FilmView, Live, PortraitView, Readiness, VoiceView
 from tests.studio.small_speaker import COMMAND
 
@@ -55,6 +55,7 @@ class SmallEngine:
             self.preview,
             lambda request: SmallEngine().generate(request, ignore_progress),
             lambda video: _encoded(Image.new("RGB", (16, 16), "green"), "JPEG"),
+            export,
             notices,
         )
 
@@ -202,10 +203,6 @@ def _preview(picture: np.ndarray, step: int) -> bytes:
     file = io.BytesIO()
     frames[0].save(file, "WEBP", save_all=True, append_images=frames[1:], duration=120, loop=0)
     return file.getvalue()
-
-
-def notices(model: str, task: Task, prompt: str) -> list[str]:
-    return Vocabulary.of(NANO.folder).notices(task, {"prompt": prompt}) if "nano" in model else []
 
 
 def _encoded(image: Image.Image, format_: str) -> bytes:

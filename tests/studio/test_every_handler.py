@@ -34,6 +34,7 @@ HANDLERS = {
         "TrainTab.show",
     },
     EVERYBODY: {
+        "ExportPanel._export",
         "FaceBoxes._chosen",
         "FaceBoxes._open",
         "FaceBoxes._taken",
