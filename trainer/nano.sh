@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the bundled nano anew, from nothing to assets/: `make nano`, some three hours on one core, added up from its
+# Makes the bundled nano anew, from nothing to assets/: `make nano`, some four hours on one core, added up from its
 # parts. What is finished is not done again. Needs Debian's espeak-ng, flite, festival, festvox-kdlpc16k and curl. Labels
 # are given by a rule, through the review store of a studio that is started for it; see trainer/objectives/judge.py.
 set -eu
@@ -77,7 +77,16 @@ cycle
 label 2 $CYCLES/1/sft/model $(voices 4 5 6 7)
 cycle
 
+# Lips that meet: the encoder and the model once more, closures counting more each time.
+FIRM=$RUNS/audio_encoder_firm
+[ -f $FIRM/audio_encoder.safetensors ] || $PY -m trainer audio-encoder --steps 1500 --seed 11 \
+  --start $RUNS/audio_encoder_closures/audio_encoder.safetensors --closure-weight 2 --out $FIRM
+$PY -m trainer sft --recipe nano-closures --start $CYCLES/2/sft/model --run $RUNS/nano-firm \
+  --audio-encoder $FIRM/audio_encoder.safetensors
+$PY -m trainer sft --recipe nano-contacts --start $RUNS/nano-firm/model \
+  --audio-encoder $FIRM/audio_encoder.safetensors
+
 $PY -m trainer publish \
   --run $RUNS/nano $RUNS/nano-soup $RUNS/nano-lips $RUNS/nano-closures \
-  $CYCLES/1/ndpo $CYCLES/1/sft $CYCLES/2/ndpo $CYCLES/2/sft \
-  --audio-encoder $RUNS/audio_encoder $RUNS/audio_encoder_closures
+  $CYCLES/1/ndpo $CYCLES/1/sft $CYCLES/2/ndpo $CYCLES/2/sft $RUNS/nano-firm $RUNS/nano-contacts \
+  --audio-encoder $RUNS/audio_encoder $RUNS/audio_encoder_closures $FIRM

@@ -16,7 +16,6 @@ from engine.nano.model import NanoModel
 from engine.sampling.denoise import denoise
 from trainer.data.faces import mean_face, random_face
 from trainer.data.speech.corpus import Track, make_track
-from trainer.data.speech.visemes import SOFT, Coarticulation
 
 CLIPS = 100
 HELD_OUT_SPLITS = ("heldout_rms", "heldout_ked")
@@ -36,12 +35,8 @@ def held_out_aperture_r(model_folder: Path, splits: tuple[str, ...] = HELD_OUT_S
     return np.array([aperture_r(model, NANO.default_settings, track, seed) for seed, track in enumerate(tracks)])
 
 
-def held_out_tracks(
-    splits: tuple[str, ...], count: int, clip_s: float = CLIP_S, first: int = 0, manner: Coarticulation = SOFT
-) -> Iterator[Track]:
+def held_out_tracks(splits: tuple[str, ...], count: int, clip_s: float = CLIP_S, first: int = 0) -> Iterator[Track]:
     """`count` tracks of `clip_s` from number `first`, the `splits` in turn; not the corpus's, whose seed is another.
-
-    Their curves are true in the `manner` that the bundled nano was trained on; `visemes.FIRM` is for one trained anew.
 
     Raises UserError where the programs that speak are not installed.
     """
@@ -50,7 +45,7 @@ def held_out_tracks(
         raise UserError(f"Not installed: {', '.join(missing)}; they speak the held-out voices.")
     frames = round(clip_s * FPS)
     for number in range(first, first + count):
-        track = make_track(_SEED, splits[number % len(splits)], number, manner)
+        track = make_track(_SEED, splits[number % len(splits)], number)
         samples = len(track.wave) // len(track.curves) * frames
         yield Track(track.wave[:samples], track.curves[:frames], track.voice, track.phones)
 

@@ -83,6 +83,6 @@ def test_what_is_bundled_says_how_it_was_made_and_is_small():
     folder: Path = NANO.folder
     assert sum(path.stat().st_size for path in folder.rglob("*")) < 40e6
     recipe = json.loads((folder / "nano.json").read_text())["recipe"]
-    assert recipe["name"] == "cycle-2" and "seed" in recipe
+    assert recipe["name"] == "nano-contacts" and "seed" in recipe
     steps = [json.loads(line)["step"] for line in (folder / "loss.jsonl").read_text().splitlines()]
     assert steps == list(range(len(steps))) and len(steps) > sum(stage["steps"] for stage in recipe["stages"])

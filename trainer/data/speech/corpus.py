@@ -31,7 +31,7 @@ from trainer.data.speech.espeak import espeak, variants
 from trainer.data.speech.recorded import say_with_festival, say_with_flite
 from trainer.data.speech.sentences import LANGUAGES, english_sentence, foreign_sentence
 from trainer.data.speech.utterance import SAMPLE_RATE_HZ, SILENCE, Phone, Utterance
-from trainer.data.speech.visemes import FIRM, Coarticulation, mouth_curves
+from trainer.data.speech.visemes import mouth_curves
 
 SAMPLES_PER_FRAME = SAMPLE_RATE_HZ // FPS
 SPLITS = ("train", "heldout_voice", "heldout_rms", "heldout_ked", "heldout_text")
@@ -57,17 +57,17 @@ class Track:
     phones: tuple[Phone, ...]
 
 
-def make_track(seed: int, split: str, index: int, manner: Coarticulation = FIRM) -> Track:
+def make_track(seed: int, split: str, index: int) -> Track:
     """Sentences by one voice until TRACK_S is full, with pauses before, between and behind them."""
     random = np.random.default_rng([seed, SPLITS.index(split), index])
     if split == "train" and random.random() < 0.03:
-        return _assemble([Utterance(np.zeros(1, np.float32), (Phone(SILENCE, 0.0, 1e-4),), "silence")], random, manner)
+        return _assemble([Utterance(np.zeros(1, np.float32), (Phone(SILENCE, 0.0, 1e-4),), "silence")], random)
     speak = _speaker(split, random)
     said, length_s = [], 0.0
     while length_s < TRACK_S:
         said.append(_resampled(speak(), random, split))
         length_s += len(said[-1].wave) / SAMPLE_RATE_HZ
-    return _assemble(said, random, manner)
+    return _assemble(said, random)
 
 
 def _speaker(split: str, random: np.random.Generator):
@@ -127,7 +127,7 @@ def _resampled(utterance: Utterance, random: np.random.Generator, split: str) ->
     return Utterance(wave, phones, utterance.voice)
 
 
-def _assemble(said: list[Utterance], random: np.random.Generator, manner: Coarticulation) -> Track:
+def _assemble(said: list[Utterance], random: np.random.Generator) -> Track:
     waves, phones, clock = [], [], 0.0
     for index, utterance in enumerate(said):
         longest_s = 1.5 if index == 0 else 0.9
@@ -143,7 +143,7 @@ def _assemble(said: list[Utterance], random: np.random.Generator, manner: Coarti
     phones.append(Phone(SILENCE, clock, frames / FPS + 0.5))
     wave = np.concatenate([*waves, np.zeros(frames * SAMPLES_PER_FRAME, np.float32)])[: frames * SAMPLES_PER_FRAME]
     times_s = (np.arange(frames) + 0.5) / FPS
-    return Track(wave, mouth_curves(tuple(phones), times_s, manner), said[0].voice, tuple(phones))
+    return Track(wave, mouth_curves(tuple(phones), times_s), said[0].voice, tuple(phones))
 
 
 def _make(job: tuple[int, str, int]) -> Track:

@@ -92,23 +92,11 @@ _TARGETS: dict[str, Mouth] = {
 _VOWELS = frozenset(mouth for symbol, mouth in _TARGETS.items() if symbol in "aɑɐäɶæɛʌɜœɞɔɒeəɘᵻoøɤɵiɨɪuyɯʉʊʏɚɝ")
 
 _SHORT_PAUSE_S = 0.03
-_REACH, _LEAST_S = 0.45, 0.022
-
-
-class Coarticulation(NamedTuple):
-    """How postures win over their neighbours: `bilabial` and `labiodental` are dominances; `vowel_reach` is the
-    deviation of a vowel's dominance over its length, `least_closure_s` the least deviation of a bilabial's."""
-
-    bilabial: float
-    labiodental: float
-    vowel_reach: float
-    least_closure_s: float
-
-
-SOFT = Coarticulation(bilabial=3.0, labiodental=2.0, vowel_reach=_REACH, least_closure_s=_LEAST_S)
-"""What the bundled nano was trained on, and is judged by: short vowels open wide, every eighth p, b or m stays open."""
-FIRM = Coarticulation(bilabial=40.0, labiodental=6.0, vowel_reach=0.7, least_closure_s=0.03)
-"""What a new corpus is made with: vowels reach into each other, lips meet on every bilabial, however short."""
+# How postures win over their neighbours. Lips meet on every bilabial, however short, and vowels reach into each other.
+_DOMINANCE_OF_BILABIALS, _DOMINANCE_OF_LABIODENTALS = 40.0, 6.0
+_REACH, _REACH_OF_VOWELS = 0.45, 0.7
+"""The deviation of a posture's dominance over its length."""
+_LEAST_S, _LEAST_CLOSURE_S = 0.022, 0.03
 
 
 def mouth_targets(ipa: str) -> list[Mouth]:
@@ -121,15 +109,15 @@ def mouth_targets(ipa: str) -> list[Mouth]:
     return [_TARGETS[symbol] for symbol in ipa if symbol in _TARGETS] or [REST]
 
 
-def mouth_curves(phones: tuple[Phone, ...], times_s: np.ndarray, manner: Coarticulation = FIRM) -> np.ndarray:
+def mouth_curves(phones: tuple[Phone, ...], times_s: np.ndarray) -> np.ndarray:
     """The curves of `CURVES` at `times_s` [n], as float32 [n, 5]."""
-    centres, widths, targets = _segments(phones, manner)
+    centres, widths, targets = _segments(phones)
     distance = (times_s[:, None] - centres) / widths
     dominance = targets[:, 5] * np.exp(-0.5 * distance**2) + 1e-9
     return ((dominance @ targets[:, :5]) / dominance.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _segments(phones: tuple[Phone, ...], manner: Coarticulation) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _segments(phones: tuple[Phone, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     centres, widths, targets = [], [], []
     for phone in phones:
         length = phone.end_s - phone.start_s
@@ -142,18 +130,19 @@ def _segments(phones: tuple[Phone, ...], manner: Coarticulation) -> tuple[np.nda
         for index, posture in enumerate(postures):
             for piece in range(pieces):
                 centres.append(phone.start_s + share * index + share * (piece + 0.5) / pieces)
-                widths.append(_deviation_s(posture, share / pieces, manner))
-                targets.append(posture._replace(dominance=_dominance(posture, manner)))
+                widths.append(_deviation_s(posture, share / pieces))
+                targets.append(posture._replace(dominance=_dominance(posture)))
     return np.array(centres), np.array(widths), np.array(targets)
 
 
-def _deviation_s(posture: Mouth, length_s: float, manner: Coarticulation) -> float:
-    reach = manner.vowel_reach if posture in _VOWELS else _REACH
-    return max(reach * length_s, manner.least_closure_s if posture == _BILABIAL else _LEAST_S)
+def _deviation_s(posture: Mouth, length_s: float) -> float:
+    reach = _REACH_OF_VOWELS if posture in _VOWELS else _REACH
+    return max(reach * length_s, _LEAST_CLOSURE_S if posture == _BILABIAL else _LEAST_S)
 
 
-def _dominance(posture: Mouth, manner: Coarticulation) -> float:
-    return {_BILABIAL: manner.bilabial, _LABIODENTAL: manner.labiodental}.get(posture, posture.dominance)
+def _dominance(posture: Mouth) -> float:
+    firm = {_BILABIAL: _DOMINANCE_OF_BILABIALS, _LABIODENTAL: _DOMINANCE_OF_LABIODENTALS}
+    return firm.get(posture, posture.dominance)
 
 
 def closures(aperture: np.ndarray) -> np.ndarray:
