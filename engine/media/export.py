@@ -57,15 +57,17 @@ def export(video: Path, out: Path, wanted: Export) -> list[Path]:
 
     part = out.with_name(f".{out.stem}.partial{out.suffix}")
     try:
-        with VideoFileClip(str(video)) as source:
+        # Its reader of sound fails at the very end of some files; ours does not.
+        with VideoFileClip(str(video), audio=False) as source:
             clip = source.transform(cropped) if RATIOS[wanted.shape] else source
             if font is not None:
-                clip = CompositeVideoClip([clip, *_drawn(captions, font, size)], size=size).with_audio(source.audio)
+                clip = CompositeVideoClip([clip, *_drawn(captions, font, size)], size=size)
             if wanted.format == "gif":
                 clip = clip.resized(min(1.0, GIF_SIDE_PX / max(size)))
                 clip.write_gif(str(part), fps=GIF_FPS, logger=None)
             else:
-                _write(clip, part, wanted, read_metadata(video))
+                heard = _heard(video, wanted, clip.duration) if info.audio_sample_rate_hz else None
+                _write(clip, part, heard, read_metadata(video))
         part.replace(out)
     finally:
         part.unlink(missing_ok=True)
@@ -76,9 +78,18 @@ def export(video: Path, out: Path, wanted: Export) -> list[Path]:
     return files
 
 
-def _write(clip: VideoFileClip, part: Path, wanted: Export, metadata: dict[str, str]) -> None:
-    if wanted.loudness and clip.audio is not None:
-        clip = clip.with_audio(AudioArrayClip(levelled(clip.audio.to_soundarray(fps=SOUND_HZ), SOUND_HZ), fps=SOUND_HZ))
+def _heard(video: Path, wanted: Export, duration_s: float) -> AudioArrayClip:
+    """The video's voice at 48 kHz on both channels, as long as the pictures."""
+    sound = read_audio(video, sample_rate_hz=SOUND_HZ, field="video")
+    loud = levelled(sound[:, None].astype(np.float64), SOUND_HZ) if wanted.loudness else sound[:, None]
+    missing = max(0, round(duration_s * SOUND_HZ) + SOUND_HZ // 10 - len(loud))
+    both = np.repeat(np.pad(loud, ((0, missing), (0, 0))), 2, axis=1)
+    return AudioArrayClip(both, fps=SOUND_HZ).with_duration(duration_s)
+
+
+def _write(clip: VideoFileClip, part: Path, sound: AudioArrayClip | None, metadata: dict[str, str]) -> None:
+    if sound is not None:
+        clip = clip.with_audio(sound)
     told = [piece for name, value in metadata.items() for piece in ("-metadata", f"{name}={value}")]
     clip.write_videofile(
         str(part),

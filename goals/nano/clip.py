@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.contract.errors import UserError
 from engine.contract.variants import FPS
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
-from engine.media.face import find_face
+from engine.media.face import find_face, track_face
 from engine.media.person import person_matte
 from engine.media.picture import even_size, read_picture
 from engine.media.video import probe, read_video_frames
@@ -25,7 +25,8 @@ from goals.nano.rows import ClipMeasurement, silence_opening
 from trainer.metrics.contact_sheet import ContactSheet
 from trainer.metrics.fidelity import BoxPx, Picture, luma, luma_psnr_db, sharpness
 from trainer.metrics.lip_metrics import lip_metrics
-from trainer.metrics.mouth import aperture_track, inner_lip_aperture
+from trainer.metrics.mouth import aperture_track, apertures, inner_lip_aperture
+from trainer.metrics.mouth_light import mouth_inside, over
 from trainer.metrics.speech_tracks import voiced_frames
 
 SILENCE_S = 2.0
@@ -84,6 +85,8 @@ class FrameJudge:
     sheet: ContactSheet
     psnr_db: list[float] = field(default_factory=list)
     sharpness: list[float] = field(default_factory=list)
+    shown: Picture = field(init=False)
+    """The latest frame."""
 
     def watch(self, frames: Iterator[Picture]) -> Iterator[Picture]:
         """The same frames; PSNR, sharpness over the portrait's, and the contact sheet's pictures are kept."""
@@ -91,6 +94,7 @@ class FrameJudge:
         still = luma(self.portrait.picture)
         still_sharpness = sharpness(still, box_px)
         for index, frame in enumerate(frames):
+            self.shown = frame
             shown = luma(frame)
             self.psnr_db.append(luma_psnr_db(shown, still, self.portrait.background))
             self.sharpness.append(sharpness(shown, box_px) / still_sharpness)
@@ -158,7 +162,11 @@ def measure_clip(job: ClipJob) -> ClipMeasurement:
 def _look(job: ClipJob) -> dict[str, Any]:
     sheet = ContactSheet(probe(job.video).num_frames, job.portrait.face_box_px)
     judge = FrameJudge(job.portrait, sheet)
-    aperture = aperture_track(judge.watch(read_video_frames(job.video)))
+    faces, insides = [], []
+    for face in track_face(judge.watch(read_video_frames(job.video))):  # one face a frame, before the next is read
+        faces.append(face)
+        insides.append(mouth_inside(judge.shown, face))
+    aperture = apertures(faces)
     sheet.write(job.contact_sheet, aperture)
     mesh_lip_r, viseme_r = lip_metrics(aperture, read_audio(job.video, field="video"), job.english)
     return {
@@ -166,6 +174,7 @@ def _look(job: ClipJob) -> dict[str, Any]:
         "viseme_r": viseme_r,
         "coverage": float(np.isfinite(aperture).mean()),
         "rest_aperture": inner_lip_aperture(job.portrait.landmarks_px),
+        "inside": over(insides),
         "psnr_db": min(judge.psnr_db),
         "sharpness": float(np.median(judge.sharpness)),
         "worst_sharpness": min(judge.sharpness),

@@ -72,6 +72,18 @@ def choose_example(page: "sync_api.Page") -> None:
     page.wait_for_selector("#audio-caption")
 
 
+def ask_for_videos(page: "sync_api.Page", count: int) -> None:
+    """So many at once, once what the fold holds has come to rest."""
+    page.click("#settings button.label-wrap")
+    number = page.locator("#count input")
+    number.wait_for()
+    page.wait_for_timeout(500)
+    number.fill(str(count))
+    number.press("Tab")
+    page.wait_for_timeout(300)
+    expect(number).to_have_value(str(count))
+
+
 def start_from_example(page: "sync_api.Page") -> None:
     choose_example(page)
     page.click(GENERATE)

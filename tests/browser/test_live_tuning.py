@@ -16,6 +16,7 @@ from tests.browser.studio_steps import (
     VIDEO,
     Server,
     Visitor,
+    ask_for_videos,
     choose_example,
     drag,
     expect,
@@ -104,9 +105,7 @@ def test_stopping_early_keeps_what_is_there_and_two_results_can_be_compared(serv
 def test_waiting_jobs_are_moved_paused_changed_and_deleted(server: Server, visitor: Visitor):
     page = visitor(server.address)
     choose_example(page)
-    page.click("#settings button.label-wrap")
-    page.fill("#count input", "4")
-    page.locator("#count input").blur()
+    ask_for_videos(page, 4)
     with server.held():
         page.click(GENERATE)
         rows = page.locator("#queue li")
@@ -138,9 +137,7 @@ def test_every_take_is_followed_to_its_end_and_a_finished_one_is_not_deleted_for
 ):
     page = visitor(server.address)
     choose_example(page)
-    page.click("#settings button.label-wrap")
-    page.fill("#count input", "3")
-    page.locator("#count input").blur()
+    ask_for_videos(page, 3)
     page.click(GENERATE)
     video_state(page)
     made = page.locator("#queue .em-shelf li[data-state=done]")

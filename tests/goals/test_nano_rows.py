@@ -7,6 +7,7 @@ from goals.goal import Row
 from goals.nano.report import clips_markdown
 from goals.nano.rows import ClipMeasurement, TimedRun, clip_rows, silence_opening, studio_row, time_row
 from trainer.metrics.lag_correlation import LagCorrelation
+from trainer.metrics.mouth_light import MouthLight
 
 GOOD_LIPS = LagCorrelation(r=0.6, lag_frames=1, p=0.01, null_95=0.4, shifts=101, frames=130)
 GOOD = ClipMeasurement(
@@ -20,6 +21,7 @@ GOOD = ClipMeasurement(
     coverage=1.0,
     rest_aperture=0.01,
     silence_opening=0.05,
+    inside=MouthLight(dark=0.1, pale=0.5, top_pale=0.5, low_pale=0.7, median=0.6, p95=0.95, frames=20),
     psnr_db=45.0,
     sharpness=0.95,
     worst_sharpness=0.9,
@@ -111,3 +113,20 @@ def test_every_clip_is_a_line_and_failed_jobs_are_named():
     assert "OSError: disk full" in page
     table_widths = {line.count("|") for line in page.splitlines() if line.startswith("| 0 ") or line.startswith("| 5 ")}
     assert len(table_widths) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "short"),
+    [
+        ({"dark": 0.4}, "a fifth"),
+        ({"pale": 0.9}, "above .55"),
+        ({"low_pale": 0.2}, "lower third"),
+        ({"p95": 1.3}, "95th"),
+    ],
+)
+def test_a_hole_and_a_mouth_full_of_enamel_are_both_short(changes: dict[str, float], short: str):
+    assert GOOD.inside is not None
+    clips = [replace(GOOD, inside=replace(GOOD.inside, **changes)) for _ in range(12)]
+    assert [short in row.what for row in rows_of(clips) if not row.met] == [True]
+    unmeasured = [row for row in rows_of([replace(GOOD, inside=None)] * 12) if not row.met]
+    assert len(unmeasured) == 1 and unmeasured[0].measured == "not measured"

@@ -21,7 +21,7 @@ from studio.worker import Worker
 from tests.studio.conftest import request_for
 from tests.studio.small_engine import SmallEngine
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def wait_for(store: JobStore, job: Job, reached: Callable[[Job], bool]) -> Job:

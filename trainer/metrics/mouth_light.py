@@ -24,6 +24,8 @@ DARK, PALE = 0.2, 0.55
 SIDE_PX = 96
 """Openings are brought to this width, so that large pictures count no more than small ones."""
 
+Inside = tuple[float, float, float, float, float, float]
+
 
 @dataclass(frozen=True)
 class MouthLight:
@@ -43,17 +45,23 @@ class MouthLight:
 
 def mouth_light(frames: Iterable[NDArray[np.uint8]], faces: Iterable[NDArray[np.floating] | None]) -> MouthLight | None:
     """Of uint8 RGB frames [H, W, 3] and the landmarks [468, ≥ 2] that were seen in each; None where no mouth opens."""
-    seen = []
-    for frame, face in zip(frames, faces, strict=True):
-        if face is not None and (one := _inside(frame, face[:, :2])) is not None:
-            seen.append(one)
+    return over(mouth_inside(frame, face) for frame, face in zip(frames, faces, strict=True))
+
+
+def over(insides: Iterable[Inside | None]) -> MouthLight | None:
+    """The medians over the frames whose mouth is open; None where no mouth opens."""
+    seen = [inside for inside in insides if inside is not None]
     if not seen:
         return None
     names = [each.name for each in fields(MouthLight)][:-1]
     return MouthLight(**dict(zip(names, np.median(seen, axis=0).tolist(), strict=True)), frames=len(seen))
 
 
-def _inside(frame: NDArray[np.uint8], face: NDArray[np.floating]) -> tuple[float, ...] | None:
+def mouth_inside(frame: NDArray[np.uint8], landmarks_px: NDArray[np.floating] | None) -> Inside | None:
+    """The six numbers of one frame, in the order of `MouthLight`; None where the mouth is shut or no face is seen."""
+    if landmarks_px is None:
+        return None
+    face = landmarks_px[:, :2]
     px_per_mm = float(np.linalg.norm(face[OUTER_EYE_CORNERS[0]] - face[OUTER_EYE_CORNERS[1]])) / EYE_CORNERS_MM
     if np.linalg.norm(face[UPPER] - face[LOWER]) < OPEN_MM * px_per_mm:
         return None
