@@ -33,5 +33,6 @@ assert read_record(video.path).request.settings.sampling.steps == 2
 print(f"{video.path}: {video.record.num_frames} frames")
 PY
 venv/bin/echomimic inspect talk.mp4 >inspected.json
+venv/bin/echomimic export talk.mp4 --out phone.mp4 --captions "Welcome." | grep -q phone.srt
 venv/bin/echomimic studio --help >/dev/null
 echo "the wheel works"
