@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable, Sequence
 
-ENGINE = ("generate", "inspect", "models", "doctor")
+ENGINE = ("generate", "inspect", "export", "models", "doctor")
 USAGE = """usage: echomimic COMMAND ...
 
   studio      open the page (echomimic studio --help)
   generate    make a video from files (echomimic generate --help)
   inspect     print how a video was made
+  export      crop, caption and level a finished video
   models      list, download or verify models
   doctor      say what this machine has and lacks
   train       everything that trains and measures (echomimic train --help)
