@@ -19,6 +19,16 @@ FLAGS = (
 PATIENCE_MS = 40_000
 sync_api.expect.set_options(timeout=PATIENCE_MS)
 
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A browser is driven faster than a hand could, on cores that it shares with a server and other tests: what fails
+    is tried twice more, and is reported as tried again. A defect fails three times."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator["sync_api.Browser"]:
