@@ -41,7 +41,7 @@ RESUME_NAME = "resume"
 LATEST = 9
 """Jobs by which it is judged how long one takes."""
 HALF_WRITTEN = re.compile(
-    rf"\..*\.partial|preview\.new|partial-{re.escape(DRAFT_NAME)}|{RESUME_NAME}/.*\.(partial|new)"
+    rf"\..*\.partial|\.export\..*|preview\.new|partial-{re.escape(DRAFT_NAME)}|{RESUME_NAME}/.*\.(partial|new)"
 )
 
 

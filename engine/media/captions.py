@@ -40,12 +40,15 @@ def lay_captions(words: str, wave: np.ndarray) -> list[Caption]:
     marks_s = np.minimum(np.interp(np.concatenate([[0.0], ends]), share, times), duration_s)
     first = int(np.argmax(share > 0))
     marks_s[0] = max(0.0, times[first] - STEP_S)
-    for index in range(1, len(marks_s)):  # no line is gone before it can be seen
-        marks_s[index] = min(max(marks_s[index], marks_s[index - 1] + LEAST_S), duration_s)
+    # No line is gone before it can be seen, and none is pushed out behind the end.
+    marks_s[0] = min(marks_s[0], max(0.0, duration_s - LEAST_S * len(lines)))
+    least_s = min(LEAST_S, (duration_s - marks_s[0]) / len(lines))
+    for index in range(1, len(marks_s)):
+        soonest_s, latest_s = marks_s[index - 1] + least_s, duration_s - least_s * (len(lines) - index)
+        marks_s[index] = min(max(marks_s[index], soonest_s), latest_s)
     return [
         Caption(float(start), float(stop), line)
         for line, start, stop in zip(lines, marks_s[:-1], marks_s[1:], strict=True)
-        if stop > start
     ]
 
 

@@ -39,9 +39,10 @@ def covered_mouth_notice(picture: np.ndarray, landmarks_px: np.ndarray) -> str |
         return None
     x0, y0 = np.floor(points.min(0)).astype(int).clip(0)
     x1, y1 = np.ceil(points.max(0)).astype(int) + 1
-    lab = cv2.cvtColor(picture[y0:y1, x0:x1].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    if min(lab.shape[:2]) < LEAST_FACE_PX:
+    seen = picture[y0:y1, x0:x1]
+    if min(seen.shape[:2]) < LEAST_FACE_PX:
         return None
+    lab = cv2.cvtColor(seen.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     points -= [x0, y0]
     reach = max(1, round(0.015 * corners_px))
     lips = 0.5 * (points[list(_OUTER)] + points[list(_INNER)])[2:-2]

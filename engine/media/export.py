@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from engine.contract.errors import FaceNotFound, UserError
 from engine.contract.export import RATIOS, Export
-from engine.media.audio import read_audio
+from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.captions import Caption, as_srt, as_vtt, lay_captions
 from engine.media.face import track_face
 from engine.media.video import probe, read_metadata, read_video_frames
@@ -31,6 +31,8 @@ LUFS, PEAK = -14.0, 0.95
 SOUND_HZ = 48_000
 GIF_FPS, GIF_SIDE_PX = 12, 480
 CRF = "18"
+HALF_WRITTEN = ".export."
+"""What a name begins with until its file is whole."""
 CAPTION_SHARE, CAPTION_WIDTH, CAPTION_AT = 0.052, 0.86, 0.80
 """Of the short side; of the width; how far down the lines begin."""
 
@@ -44,7 +46,10 @@ def export(video: Path, out: Path, wanted: Export) -> list[Path]:
     info = probe(video)
     wanted.check_length(info.duration_s)
     out = out.with_suffix(f".{wanted.format}")
-    sound = read_audio(video, field="video") if info.audio_sample_rate_hz else np.zeros(1, np.float32)
+    if out.exists() and out.samefile(video):
+        raise UserError(f"{out.name} is the video itself, which is kept; give another name for what is written.", "out")
+    silent = np.zeros(round(info.duration_s * SAMPLE_RATE_HZ), np.float32)
+    sound = read_audio(video, field="video") if info.audio_sample_rate_hz else silent
     captions = lay_captions(wanted.captions, sound)
     font = font_for(wanted.captions) if captions and wanted.burnt_in else None
     corners, (width, height), size = _crop(video, wanted)
@@ -55,7 +60,7 @@ def export(video: Path, out: Path, wanted: Export) -> list[Path]:
         turn = np.array([[size[0] / width, 0, -x * size[0] / width], [0, size[1] / height, -y * size[1] / height]])
         return cv2.warpAffine(frame, turn, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
-    part = out.with_name(f".{out.stem}.partial{out.suffix}")
+    part = out.with_name(f"{HALF_WRITTEN}{out.stem}{out.suffix}")
     try:
         # Its reader of sound fails at the very end of some files; ours does not.
         with VideoFileClip(str(video), audio=False) as source:
@@ -70,7 +75,8 @@ def export(video: Path, out: Path, wanted: Export) -> list[Path]:
                 _write(clip, part, heard, read_metadata(video))
         part.replace(out)
     finally:
-        part.unlink(missing_ok=True)
+        for left in [path for path in out.parent.iterdir() if path.name.startswith(part.stem)]:  # the sound's too
+            left.unlink()
     files = [out]
     for suffix, text in ((".vtt", as_vtt(captions)), (".srt", as_srt(captions))) if captions else ():
         files.append(out.with_suffix(suffix))

@@ -149,29 +149,27 @@ class MouthInterior:
 
     def _wet(self, canvas: skia.Canvas, rim_px: np.ndarray, painted: float) -> None:
         """The lower lip's inner side, which an opening mouth turns outwards, along its rim [11, 2]: moist and dark."""
-        px_per_mm = self._frame.px_per_mm
+        rim = along(rim_px)
         for width_mm, tone, strength in ((2.4, 0.66, 0.75), (0.5, 1.25, 0.3)):
-            paint = skia.Paint(
-                AntiAlias=True,
-                Style=skia.Paint.kStroke_Style,
-                StrokeWidth=width_mm * px_per_mm,
-                Color=colour(self._palette.lip * tone, strength * painted),
-                MaskFilter=skia.MaskFilter.MakeBlur(skia.kNormal_BlurStyle, 0.25 * width_mm * px_per_mm),
-            )
-            canvas.drawPath(along(rim_px), paint)
+            canvas.drawPath(rim, self._stroke(width_mm, 0.25, colour(self._palette.lip * tone, strength * painted)))
 
     def _shade(self, canvas: skia.Canvas, opening: skia.Path, painted: float) -> None:
         """The shadow the lips throw on what lies behind them, deeper under the upper lip."""
-        px_per_mm = self._frame.px_per_mm
         for drop_mm, width_mm, strength in ((1.4, 3.6, 0.42), (0.3, 1.0, 0.2)):
-            paint = skia.Paint(
-                AntiAlias=True,
-                Style=skia.Paint.kStroke_Style,
-                StrokeWidth=width_mm * px_per_mm,
-                Color=colour(self._palette.cavity * 0.6, strength * painted),
-                MaskFilter=skia.MaskFilter.MakeBlur(skia.kNormal_BlurStyle, 0.5 * width_mm * px_per_mm),
-            )
             canvas.save()
-            canvas.translate(*(self._frame.down * drop_mm * px_per_mm).tolist())
-            canvas.drawPath(opening, paint)
+            canvas.translate(*(self._frame.down * drop_mm * self._frame.px_per_mm).tolist())
+            canvas.drawPath(
+                opening, self._stroke(width_mm, 0.5, colour(self._palette.cavity * 0.6, strength * painted))
+            )
             canvas.restore()
+
+    def _stroke(self, width_mm: float, softness: float, colour_: int) -> skia.Paint:
+        """A line whose blur is `softness` of its width."""
+        width_px = width_mm * self._frame.px_per_mm
+        return skia.Paint(
+            AntiAlias=True,
+            Style=skia.Paint.kStroke_Style,
+            StrokeWidth=width_px,
+            Color=colour_,
+            MaskFilter=skia.MaskFilter.MakeBlur(skia.kNormal_BlurStyle, softness * width_px),
+        )

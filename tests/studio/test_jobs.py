@@ -9,6 +9,7 @@ import pytest
 from engine.contract.errors import UserError
 from engine.contract.progress import Progress
 from engine.contract.request import GenerationRequest
+from studio.job_rows import JobRow
 from studio.jobs import JobStore
 from tests.studio.conftest import request_for
 
@@ -171,3 +172,19 @@ def test_every_preview_counts_up_so_that_a_page_knows_a_new_one(store: JobStore,
         now = store.find(job.id, "me")
         seen.append((now.preview_version, store.preview_of(now)))
     assert seen == [(1, b"\x00"), (2, b"\x01"), (3, b"\x02")]
+
+
+def test_how_long_a_job_takes_is_judged_by_what_was_made_and_an_old_one_has_no_time_left(
+    store: JobStore, asked: GenerationRequest
+):
+    assert store.typical_s() is None
+    job = store.submit("me", asked)
+    store.claim_next()
+    store.fail(job.id, "The audio is empty.", "audio")
+    assert store.typical_s() is None, "it made no video"
+    assert store.left_s(store.find(job.id, "me"), 3600.0) == pytest.approx(3600, abs=30)
+    assert store.left_s(store.find(job.id, "me"), -60.0) == 0.0
+    for took_s, state in ((5.0, "done"), (7.0, "done"), (100.0, "done"), (900.0, "cancelled")):
+        other = store.submit("me", asked)
+        store._change(JobRow.id == other.id, state=state, started_s=1000.0, finished_s=1000.0 + took_s)
+    assert store.typical_s() == 7.0

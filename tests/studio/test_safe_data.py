@@ -176,7 +176,10 @@ def test_what_a_kill_left_half_written_is_swept_and_nothing_else(store: JobStore
     job = store.submit(":me", asked)
     folder = store.folder_of(job.id)
     (folder / "resume").mkdir()
-    half_written = [folder / name for name in (".x.k2j.partial", "preview.new", "partial-draft.mp4")]
+    half_written = [
+        folder / name for name in (".x.k2j.partial", ".export.export-me.mp4", "preview.new", "partial-draft.mp4")
+    ]
+    half_written.append(folder / ".export.export-meTEMP_MPY_wvf_snd.mp4")
     half_written += [folder / "resume" / "state.partial", folder / "resume" / "steps.new"]
     whole = [folder / name for name in ("partial-me-20260101-1.mp4", "image-my.partial", "resume/state.safetensors")]
     for path in (*half_written, *whole):

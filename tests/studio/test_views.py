@@ -91,3 +91,12 @@ def test_a_job_that_is_being_cancelled_promises_no_time():
 )
 def test_clock(seconds: float, words: str):
     assert clock(seconds) == words
+
+
+def test_how_long_the_wait_is_and_how_long_a_video_stays_are_said():
+    waiting = progress_card(job(state="queued"), 2, 125.0)
+    assert "Waiting for 2 earlier" in waiting and "about 2 min 05 s left" in waiting
+    record = {"request": {"seed": 1, "model": "nano"}, "width_px": 2, "height_px": 2, "num_frames": 25, "fps": 25}
+    facts = record | {"notices": [], "settings_by_step": []}
+    assert "deleted in 1 h 59 min" in result_facts(facts, 1.0, 7141.0)
+    assert "deleted" not in result_facts(facts, 1.0)

@@ -1,5 +1,7 @@
 """Captions follow the voice, whatever script they are in; the two files are what their formats ask for."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,16 @@ def test_scripts_without_spaces_are_cut_too(words: str):
     lines = lay_captions(words, voice_like(6.0))
     assert "".join(line.text for line in lines) == words
     assert len(lines) > 1 and all(len(line.text) <= LINE_LETTERS // 2 + 1 for line in lines)
+
+
+@pytest.mark.parametrize("lead_s", [0.0, 2.5])
+@pytest.mark.parametrize("words", [WORDS, "好的。" * 12, "Yes. No. Perhaps so, who knows. Oh dear me, yes. " * 2])
+def test_no_line_is_lost_however_little_time_there_is(words: str, lead_s: float):
+    wave = np.concatenate([np.zeros(round(lead_s * 16000), np.float32), voice_like(0.7)])
+    lines = lay_captions(words, wave)
+    assert "".join(line.text for line in lines).replace(" ", "") == words.replace(" ", "")
+    assert all(line.start_s < line.stop_s <= len(wave) / 16000 + 1e-6 for line in lines)
+    assert all(before.stop_s == after.start_s for before, after in pairwise(lines))
 
 
 @pytest.mark.parametrize("words", ["", "  \n "])

@@ -69,4 +69,5 @@ def test_a_face_that_is_cut_off_or_tiny_says_nothing():
     picture = read_picture(PORTRAITS[0])
     landmarks_px = find_face(picture)[0].landmarks_px
     assert covered_mouth_notice(picture, landmarks_px * 0.02) is None
-    covered_mouth_notice(picture, landmarks_px + np.array([picture.shape[1] * 0.4, 0, 0]))
+    for aside in (1.0, -1.0):
+        assert covered_mouth_notice(picture, landmarks_px + np.array([aside * picture.shape[1], 0, 0])) is None

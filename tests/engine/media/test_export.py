@@ -120,3 +120,18 @@ def test_the_command_line_writes_what_its_name_says(video: Path, tmp_path: Path,
     assert main(["export", str(tmp_path / "gone.mp4"), "--out", str(tmp_path / "b.mp4")]) == 2
     assert main(["export", str(video), "--out", str(tmp_path / "b.avi")]) == 2
     assert capsys.readouterr().err.count("error:") == 2
+
+
+def test_the_video_itself_is_kept_and_a_silent_one_has_its_captions(video: Path, tmp_path: Path):
+    before = video.read_bytes()
+    with pytest.raises(UserError, match="is the video itself") as caught:
+        export(video, video, Export(shape="as it is"))
+    assert caught.value.field == "out" and video.read_bytes() == before
+    with VideoWriter(tmp_path / "silent.mp4", (320, 240), 25) as writer:
+        for _ in range(50):
+            writer.write(np.full((240, 320, 3), 128, np.uint8))
+    made, vtt, _ = export(
+        tmp_path / "silent.mp4", tmp_path / "out.mp4", Export(shape="as it is", captions="A word. So.")
+    )
+    assert "A word. So." in vtt.read_text() and probe(made).audio_sample_rate_hz is None
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
