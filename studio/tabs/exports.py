@@ -15,6 +15,9 @@ from studio.visitors import owner_of, result_url
 from studio.words import label, tr
 
 FORMATS = ("mp4", "gif")
+SHOW_WHAT_CAME = """() => document.querySelector("#export-files a, #error-export p")
+    ?.scrollIntoView({ behavior: "smooth", block: "nearest" })"""
+"""The column may be longer than the window."""
 _ONE_AT_A_TIME = threading.Lock()
 """An export takes a core for many seconds; two at once only wait for each other."""
 
@@ -47,7 +50,7 @@ class ExportPanel:
             show_progress="minimal",
             show_progress_on=button,
             **PAGE_ONLY,
-        )
+        ).then(None, None, None, js=SHOW_WHAT_CAME)
 
     @property
     def outputs(self) -> list[gr.blocks.Block]:
