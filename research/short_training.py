@@ -19,9 +19,9 @@ from trainer.data.synthetic_clips import ClipMaker
 from trainer.loop.ema import EMA, stage_decay
 from trainer.loop.flow import flow_loss, predict
 from trainer.loop.recipes import SEEN, SFTRecipe, nano_soup
-from trainer.objectives.sft import build_model
 from trainer.subjects.features import corpus_features
 from trainer.subjects.nano_batches import NanoBatches, NanoVelocity, cell_weights
+from trainer.subjects.nano_subject import build_model
 
 FACES = 1024
 """In the pool that clips are drawn from."""

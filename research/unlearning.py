@@ -14,6 +14,7 @@ from trainer.data.speech.corpus import Corpus
 from trainer.loop.recipes import forgetting
 from trainer.objectives import ndpo
 from trainer.objectives.wide_mouths import opening_limit, wide_negatives
+from trainer.subjects.nano_subject import NanoSubject
 
 CANDIDATES = 32
 """Clips that are made and judged before each block."""
@@ -56,9 +57,9 @@ def unlearn(start: NanoModel, method: str, shared: Shared, seed: int) -> tuple[N
         run = shared.runs / f"{method}_{start.checkpoint_sha256[:8]}_{each}_{seed}_{number}"
         recipe = replace(forgetting(), steps=each, loss={"dpo": "dpo", "ndpo": "npo"}[method], seed=seed * 10 + number)
         sft = recipe_of(Training(schedule="uniform"), each, seed)
-        block = ndpo.train(
-            recipe, sft, model, negatives, corpus_folder=shared.corpus, run=run, features=shared.features
-        )
+        subject = NanoSubject(shared.corpus, model, features=shared.features)
+        pool = subject.pool_of(negatives, recipe.seed)
+        block = ndpo.train(recipe, sft, subject, pool, run)
         told.append(f"{block.step} updates of {recipe.loss}" + (f", {block.stopped_by}" if block.stopped_by else ""))
         model = _sft(NanoModel.load(block.model), shared, behind, seed + 100 * number)
     return model, told

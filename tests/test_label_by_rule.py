@@ -78,7 +78,7 @@ def test_labels_by_a_rule_reach_the_trainer_unchanged(
     assert (jitter.id, jitter.severity, jitter.frames) == ("jitter", 3, (5, 20))
     assert [(issue.id, issue.severity) for issue in records[worse].issues] == [("blur", 2), ("lips-off", 1)]
 
-    monkeypatch.setattr("trainer.objectives.ndpo.ClipMaker", partial(ClipMaker, faces=8))
+    monkeypatch.setattr("trainer.subjects.nano_subject.ClipMaker", partial(ClipMaker, faces=8))
     corpus = write_corpus(tmp_path / "corpus")
     asked = ["ndpo", "--model", nano_folder, "--labels", labels, "--run", tmp_path / "run", "--corpus", corpus]
     assert main([str(each) for each in (*asked, "--steps", 1, "--negatives", 2)]) == 0

@@ -16,6 +16,7 @@ from goals.goal import Row
 from trainer.loop.recipes import NDPORecipe, SFTRecipe, Stage, forgetting, nano_closures
 from trainer.objectives import ndpo, sft
 from trainer.objectives.wide_mouths import held_out_clips, opening_limit, wide_negatives
+from trainer.subjects.nano_subject import NanoSubject
 
 CYCLES = 2
 SFT_STEPS = 10
@@ -79,15 +80,11 @@ def forget(trial: Trial) -> dict[str, Any]:
     for number in range(1, CYCLES + 1):
         model = NanoModel.load(folder)
         negatives, judged = wide_negatives(model, limit, CANDIDATES, number)
-        done = ndpo.train(
-            replace(trial.block, seed=trial.block.seed + number),
-            trial.recipe,
-            model,
-            negatives,
-            corpus_folder=trial.corpus,
-            run=trial.run / str(number) / "ndpo",
-            features=trial.features,
-        )
+        block = replace(trial.block, seed=trial.block.seed + number)
+        subject = NanoSubject(trial.corpus, model, features=trial.features)
+        pool = subject.pool_of(negatives, block.seed)
+        run = trial.run / str(number) / "ndpo"
+        done = ndpo.train(block, trial.recipe, subject, pool, run)
         told.append({"wide": judged, "of": CANDIDATES, "steps": done.step, "stopped_by": done.stopped_by})
         folder = _sft(trial, done.model, trial.run / str(number) / "sft", SFT_STEPS, seed=number)
     control = _sft(trial, trial.start, trial.run / "control", CYCLES * (steps + SFT_STEPS), seed=1)
@@ -134,5 +131,4 @@ def _sft(trial: Trial, start: Path, run: Path, steps: int, *, seed: int) -> Path
         learning_rate=trial.recipe.learning_rate * trial.block.learning_rate_share,
         warmup_steps=trial.block.warmup_steps,
     )
-    encoder, model = start / "audio_encoder.safetensors", NanoModel.load(start)
-    return sft.train(recipe, trial.corpus, encoder, run, start=model, features=trial.features)
+    return sft.train(recipe, NanoSubject.begun_with(start, trial.corpus, features=trial.features), run)

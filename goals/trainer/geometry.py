@@ -80,7 +80,7 @@ def _steps(model: EchoMimicTransformer3DModel, kind: str, real: FlowBatch, negat
     """Two steps of training; the loss of the second."""
     reference = ReleasedVelocity(copy.deepcopy(model)).requires_grad_(False) if kind == "ndpo" else None
     with tempfile.TemporaryDirectory() as folder:
-        trainee = Trainee(model, ReleasedVelocity(model), torch.ones(()), lambda state, folder, note: None)
+        trainee = Trainee(model, model, ReleasedVelocity(model), torch.ones(()), lambda state, folder, note: None)
         training = Training(trainee, Path(folder), Processes(), weight_decay=0.01, seen=SEEN)
         loop = None if reference is None else Loop(NDPORecipe(), released_soup(), training, reference)
         loss = distance = 0.0

@@ -19,7 +19,7 @@ from trainer.data.synthetic_clips import ClipMaker
 from trainer.data.tasks import SCHEDULES
 from trainer.loop.recipes import NDPORecipe, Stage, nano
 from trainer.metrics.held_out import synthetic_reference
-from trainer.objectives.sft import build_model
+from trainer.subjects.nano_subject import build_model
 from trainer.subjects.negatives import Negative, bad_latents, negatives_of
 
 CORPUS_FRAMES = 600

@@ -17,7 +17,9 @@ from engine.nano.model import NanoModel
 from goals.trainer import tiny
 from trainer.data.synthetic_clips import ClipMaker
 from trainer.objectives import ndpo, sft
+from trainer.subjects import nano_subject
 from trainer.subjects.audio_encoder import read_audio_encoder
+from trainer.subjects.nano_subject import NanoSubject
 
 KINDS = ("sft", "ndpo")
 CHECKPOINT_EVERY = 3
@@ -35,11 +37,12 @@ def train(place: Path, run: Path, kind: str, steps: int | None = None) -> Path:
     """The training `kind` from `place` in `run`, or as much of it as `steps`; the model's folder."""
     if kind == "sft":
         encoder = place / "audio_encoder.safetensors"
-        return sft.train(tiny.RECIPE, place / "corpus", encoder, run, stop_after=steps)
+        new = NanoSubject(place / "corpus", audio_encoder=encoder)
+        return sft.train(tiny.RECIPE, new, run, stop_after=steps)
     start = NanoModel.load(place / "start")
-    made = tiny.negatives(start)
-    block = ndpo.train(tiny.BLOCK, tiny.RECIPE, start, made, corpus_folder=place / "corpus", run=run, stop_after=steps)
-    return block.model
+    subject = NanoSubject(place / "corpus", start)
+    pool = subject.pool_of(tiny.negatives(start), tiny.BLOCK.seed)
+    return ndpo.train(tiny.BLOCK, tiny.RECIPE, subject, pool, run, stop_after=steps).model
 
 
 def start(
@@ -58,5 +61,5 @@ def _work(place: Path, run: Path, kind: str, steps: int | None, environment: Map
     torch.set_num_threads(1)
     sft.CHECKPOINT_EVERY = CHECKPOINT_EVERY
     # A real training's pool of faces takes seconds to draw.
-    sft.ClipMaker = ndpo.ClipMaker = partial(ClipMaker, faces=8)  # type: ignore[misc,assignment]
+    nano_subject.ClipMaker = partial(ClipMaker, faces=8)  # type: ignore[misc,assignment]
     train(place, run, kind, steps)

@@ -14,5 +14,5 @@ def small_recipes(monkeypatch):
     """Recipes of a tiny model, whose batches are two clips of eight faces."""
     small = {"transformer": DESCRIPTION["transformer"], "channels": DESCRIPTION["channels"], "lengths": ((2, 2),)}
     monkeypatch.setattr("research.short_training.FACES", 8)
-    monkeypatch.setattr("trainer.objectives.ndpo.ClipMaker", partial(ClipMaker, faces=8))
+    monkeypatch.setattr("trainer.subjects.nano_subject.ClipMaker", partial(ClipMaker, faces=8))
     monkeypatch.setattr("research.short_training.nano_soup", lambda *given: replace(nano_soup(*given), **small))

@@ -13,8 +13,7 @@ from trainer.data.synthetic_clips import ClipMaker
 @pytest.fixture(autouse=True)
 def few_faces(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool of a few faces: that of a real training takes seconds to draw."""
-    for module in ("trainer.objectives.sft", "trainer.objectives.ndpo"):
-        monkeypatch.setattr(f"{module}.ClipMaker", partial(ClipMaker, faces=8))
+    monkeypatch.setattr("trainer.subjects.nano_subject.ClipMaker", partial(ClipMaker, faces=8))
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ BAD_INPUT = [
     ("cycle --run OUT --budget 0", "0.05 and 1"),
     ("cycle --run OUT --cycles 0", "1 or more"),
     ("cycle --run OUT --model huge", "huge"),
-    ("cycle --run OUT --model flash", "takes nano"),
+    ("cycle --run OUT --model flash", "--data"),
     ("judge FILE --issue jitter --over 1 --model preview", "takes nano"),
     ("personalise FILE --model flash", "takes nano"),
     ("personalise NOWHERE", "no video"),

@@ -114,7 +114,7 @@ def test_every_field_of_a_label_changes_what_is_learned(field, record, model, na
 
     def pool(issue: NegativeIssue) -> str:
         labels = write_labels(changed(record, issues=(issue,)))
-        return NegativePool(nano_negatives(read_labels(labels), model, nano_folder, labels)[0], 0).sha256()
+        return NegativePool(nano_negatives(read_labels(labels), model, nano_folder, labels)[0], 0, model).sha256()
 
     assert pool(marked()) == pool(marked())
     assert pool(marked(**{field: OTHERWISE[field]})) != pool(marked())
@@ -130,7 +130,7 @@ def test_a_fault_is_unlearned_in_the_phase_that_makes_it_and_as_much_as_it_is_se
     assert set(told) == {((667.0, 1000.0), 0.5), ((0.0, 667.0), 1.5)}
     spans = [negative.mask[0].flatten(1).any(1).nonzero().flatten().tolist() for negative in negatives[:2]]
     assert spans == [[1, 2], [3, 4]], "each marks its own frames"
-    batch = NegativePool(negatives, seed=1).draw(model, 0, 64, 3.0)
+    batch = NegativePool(negatives, 1, model).draw(0, 64, 3.0)
     motion = batch.weight == 0.5
     assert bool(motion.any()) and bool((~motion).any())
     assert bool((batch.sigma[motion] >= 0.667).all()) and bool((batch.sigma[~motion] <= 0.667).all())

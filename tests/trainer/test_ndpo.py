@@ -17,6 +17,7 @@ from tests.trainer.small_runs import TINY, TINY_BLOCK, weights, with_held_out
 from trainer.metrics.held_out import synthetic_reference
 from trainer.objectives import ndpo
 from trainer.objectives.ndpo_loss import LOSSES
+from trainer.subjects.nano_subject import NanoSubject
 from trainer.subjects.negatives import Negative, NegativePool, bad_latents, negatives_of
 
 FRAMES = 33
@@ -58,7 +59,8 @@ def negatives(model) -> list[Negative]:
 
 
 def train(recipe, sft, start, negatives, corpus, run, **how):  # noqa: PLR0917 (as short as the tests want it)
-    return ndpo.train(recipe, sft, start, negatives, corpus_folder=corpus, run=run, **how)
+    subject = NanoSubject(corpus, start)
+    return ndpo.train(recipe, sft, subject, subject.pool_of(negatives, recipe.seed), run, **how)
 
 
 def rows(run: Path) -> list[dict]:
@@ -92,11 +94,11 @@ def test_windows_without_anything_bad_are_left_out(model):
 
 
 def test_draws_are_keyed_by_seed_step_and_index(model, negatives):
-    pool = NegativePool(negatives, seed=4)
-    once, more = pool.draw(model, 7, 2, 3.0), pool.draw(model, 7, 5, 3.0)
+    pool = NegativePool(negatives, 4, model)
+    once, more = pool.draw(7, 2, 3.0), pool.draw(7, 5, 3.0)
     for name in ("x0", "eps", "sigma"):
         assert torch.equal(getattr(once, name), getattr(more, name)[:2])
-    assert not torch.equal(once.eps, pool.draw(model, 8, 2, 3.0).eps)
+    assert not torch.equal(once.eps, pool.draw(8, 2, 3.0).eps)
 
 
 def test_a_block_pushes_the_model_off_its_negatives_and_says_so(model, negatives, corpus, tmp_path):
@@ -167,8 +169,8 @@ def test_a_reference_that_cannot_be_is_refused(how, words, model, negatives, cor
         train(replace(TINY_BLOCK, **how), TINY, model, negatives, corpus, tmp_path / "run")
 
 
-def test_nothing_to_learn_from_is_said(model, corpus, tmp_path):
+def test_nothing_to_learn_from_is_said(model, negatives, corpus, tmp_path):
     with pytest.raises(UserError, match="no negatives"):
         train(TINY_BLOCK, TINY, model, [], corpus, tmp_path / "run")
     with pytest.raises(UserError, match="npo"):
-        train(replace(TINY_BLOCK, loss="ppo"), TINY, model, [], corpus, tmp_path / "run")
+        train(replace(TINY_BLOCK, loss="ppo"), TINY, model, negatives, corpus, tmp_path / "run")

@@ -18,8 +18,8 @@ from trainer.data.tasks import FIRST_LAST_FRAME, IMAGE_TO_VIDEO, LIP_SYNC, MAX_L
 from trainer.loop.flow import flow_loss, predict
 from trainer.loop.recipes import released_soup
 from trainer.objectives import sft
-from trainer.objectives.released_sft import LORA_FILE, ReleasedTraining, train_released
 from trainer.subjects.released import TEXT_TOKENS, ReleasedBatches, ReleasedVelocity, known_of, possible
+from trainer.subjects.released_subject import LORA_FILE, ReleasedSubject
 
 PARITY = Path(os.environ.get("ECHOMIMIC_PARITY") or Path(__file__).parents[1] / "parity" / "data")
 T, SIDE, WIDTH = 3, 4, 12
@@ -128,10 +128,8 @@ def test_the_transformer_takes_what_a_batch_holds(shards):
 def test_a_run_goes_from_a_released_folder_to_one_that_loads(lora, tmp_path):
     folder = write_released_model(tmp_path / "preview", "preview", PARITY)
     write_shards(tmp_path / "data", text=TEXT_WIDTH, image=IMAGE_WIDTH, audio=AUDIO_WIDTH)
-    asked = ReleasedTraining(
-        find_variant(str(folder)), tmp_path / "data", tmp_path / "run", batch=2, lora=lora, checkpointing=True
-    )
-    made = train_released(asked, replace(released_soup((1, 1, 1)), warmup_steps=1))
+    subject = ReleasedSubject(find_variant(str(folder)), tmp_path / "data", batch=2, checkpointing=True)
+    made = sft.train(replace(released_soup((1, 1, 1)), warmup_steps=1), subject, tmp_path / "run", lora_rank=lora)
     before, after = (load_file(model / TRANSFORMER_WEIGHTS) for model in (folder, made))
     assert {name: tensor.shape for name, tensor in before.items()} == {n: t.shape for n, t in after.items()}
     changed = [name for name in before if not torch.equal(before[name], after[name])]
@@ -145,15 +143,15 @@ def test_a_shard_that_is_damaged_under_way_is_said_and_the_last_good_model_is_na
     folder = write_released_model(tmp_path / "preview", "preview", PARITY)
     data = tmp_path / "data"
     write_shards(data, text=TEXT_WIDTH, image=IMAGE_WIDTH, audio=AUDIO_WIDTH)
-    asked = ReleasedTraining(find_variant(str(folder)), data, tmp_path / "run", batch=2, lora=2)
+    subject = ReleasedSubject(find_variant(str(folder)), data, batch=2)
     recipe = replace(released_soup((1, 1, 2)), warmup_steps=1)
     shard = data / "text" / "000000.tar"
     whole = shard.read_bytes()
-    train_released(asked, recipe, stop_after=1)
+    sft.train(recipe, subject, tmp_path / "run", lora_rank=2, stop_after=1)
     good = load_file(tmp_path / "run" / "model" / LORA_FILE)
     shard.write_bytes(bytes(len(whole)))
     with pytest.raises(UserError, match=rf"{shard} does not match.*last good model is {tmp_path / 'run' / 'model'}"):
-        train_released(asked, recipe)
+        sft.train(recipe, subject, tmp_path / "run", lora_rank=2)
     kept = load_file(tmp_path / "run" / "model" / LORA_FILE)
     assert all(torch.equal(good[name], kept[name]) for name in good)
     shard.write_bytes(whole)
@@ -166,10 +164,10 @@ def test_a_shard_that_is_damaged_under_way_is_said_and_the_last_good_model_is_na
 def test_what_is_refused_leaves_the_run_to_be_put_right(tmp_path):
     folder = write_released_model(tmp_path / "preview", "preview", PARITY)
     write_manifest(tmp_path / "data", [{"key": "0", "id": "0", "status": "rejected"}], {"latents": []}, {})
-    asked = ReleasedTraining(find_variant(str(folder)), tmp_path / "data", tmp_path / "run", batch=2)
+    subject = ReleasedSubject(find_variant(str(folder)), tmp_path / "data", batch=2)
     with pytest.raises(UserError, match="no clip"):
-        train_released(asked, released_soup())
-    assert not list((tmp_path / "run").iterdir())
+        sft.train(released_soup(), subject, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_shards_without_a_clip_are_refused(tmp_path):

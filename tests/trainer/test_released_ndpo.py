@@ -1,6 +1,7 @@
 """Negative-DPO of a released model: a clip that it made and people marked, from labels to a folder that loads."""
 
 import gc
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,27 @@ def test_what_cannot_be_learned_from_is_one_clear_line(record, block, nano_folde
     assert "another checkpoint" in said(changed(record, checkpoint_sha256="0" * 64))
     assert "of the model flash" in said(changed(record, variant="flash"))
     assert "of the model preview" in said(record, model=nano_folder)
+
+
+def test_the_cycle_is_the_same_for_a_released_model(folder, record, write_labels, tmp_path, capsys):
+    for name, first in (("data", 0), ("held_out", 10)):
+        write_shards(tmp_path / name, first, text=TEXT_WIDTH, image=IMAGE_WIDTH, audio=AUDIO_WIDTH)
+    data = ["--data", str(tmp_path / "data"), "--validation-data", str(tmp_path / "held_out"), "--batch", "2"]
+    steps = ["--steps", "2", "--sft-steps", "2", "--rate-share", "1", "--lora", "2", "--reference", "lora-off"]
+    cycle = ["cycle", "--model", str(folder), "--run", str(tmp_path / "cycles"), *data, *steps]
+    assert main(cycle) == 0
+    assert f"--model {folder}" in capsys.readouterr().out
+    shutil.copy(write_labels(record), tmp_path / "cycles" / "1" / "labels.jsonl")
+    assert main(cycle) == 0
+    behind = tmp_path / "cycles" / "1" / "sft" / "model"
+    assert f"Cycle 2 of 2 waits for labels. Generate clips with --model {behind}" in capsys.readouterr().out
+    models = (folder, tmp_path / "cycles" / "1" / "ndpo" / "model", behind)
+    begun, unlearned, learned = (load_file(model / TRANSFORMER_WEIGHTS) for model in models)
+    for one, other in ((begun, unlearned), (unlearned, learned)):
+        assert any(not torch.equal(one[name], other[name]) for name in one)
+    PixelAnimator(behind, "preview", torch.float32, torch.device("cpu"))
+
+
+def test_a_cycle_of_a_released_model_says_what_it_needs_before_it_waits(folder, tmp_path, capsys):
+    assert main(["cycle", "--model", str(folder), "--run", str(tmp_path / "cycles")]) == 2
+    assert "--data" in capsys.readouterr().err and not (tmp_path / "cycles").exists()

@@ -11,8 +11,12 @@ from engine.contract.variants import NANO
 from engine.nano.encoders import NanoAudioEncoder, NanoTextEncoder
 from engine.nano.model import NanoModel
 from engine.nano.words import Vocabulary
+from trainer.data.speech.corpus import Corpus
+from trainer.data.synthetic_clips import ClipMaker
 from trainer.loop.recipes import SFTRecipe, Stage, nano, nano_soup
 from trainer.objectives import sft
+from trainer.subjects.audio_encoder import read_audio_encoder
+from trainer.subjects.nano_subject import NanoSubject, build_model
 
 TINY = replace(
     nano(),
@@ -47,7 +51,8 @@ def losses(run: Path) -> list[float]:
 
 
 def train(recipe: SFTRecipe, corpus: Path, audio_encoder: Path, run: Path, **how) -> Path:
-    return sft.train(recipe, corpus, audio_encoder, run, **how)
+    start = how.pop("start", None)
+    return sft.train(recipe, NanoSubject(corpus, start, audio_encoder=audio_encoder), run, **how)
 
 
 def test_a_run_killed_between_checkpoints_goes_on_to_the_same_losses_and_weights(
@@ -109,8 +114,8 @@ def test_the_soup_goes_on_from_a_model_and_survives_a_kill_at_a_stages_end(toy_c
 def test_words_keep_their_meaning_when_a_model_is_trained_on(toy_corpus_folder, audio_encoder, tmp_path):
     start = NanoModel.load(train(TINY, toy_corpus_folder, audio_encoder, tmp_path / "first", stop_after=1))
     start.text_encoder = NanoTextEncoder(Vocabulary(("nodding", "calm")), 8)
-    clips = sft.ClipMaker(sft.Corpus(toy_corpus_folder / "train"), 0)
-    model = sft.build_model(SOUP, clips, sft.read_audio_encoder(audio_encoder, 16), start)
+    clips = ClipMaker(Corpus(toy_corpus_folder / "train"), 0, faces=8)
+    model = build_model(SOUP, clips, read_audio_encoder(audio_encoder, 16), start)
     for word in ("nodding", "calm"):
         assert torch.equal(model.encode_text([word])[0, 0], start.encode_text([word])[0, 0])
 

@@ -202,7 +202,7 @@ def still_training(run: Path, old_share: float, steps: tuple[int, ...]) -> tuple
         def forward(self, noisy: Tensor, tau: Tensor) -> Tensor:
             return 0 * self.model.weight.sum() * noisy
 
-    trainee = Trainee(model, Nothing(), torch.ones(()), lambda state, folder, note: None)
+    trainee = Trainee(model, model, Nothing(), torch.ones(()), lambda state, folder, note: None)
     training = Training(trainee, run, Processes(), weight_decay=0.0, seen=10**6)
     training.ema.shadow["weight"].fill_(1.0)
     weights: list[Tensor] = []
@@ -286,7 +286,7 @@ def test_what_a_clip_weighs_is_what_its_loss_counts(tmp_path: Path):
         model = PointWise()
         frozen = copy.deepcopy(model)
         (tmp_path / str(number)).mkdir()
-        trainee = Trainee(model, model, torch.ones(()), lambda state, folder, note: None)
+        trainee = Trainee(model, model, model, torch.ones(()), lambda state, folder, note: None)
         training = Training(trainee, tmp_path / str(number), Processes(), weight_decay=0.0, seen=0)
         pushed: list[Tensor] = []
         training.step = lambda loss, rate, clip: (  # type: ignore[method-assign]

@@ -20,9 +20,9 @@ from trainer.loop.checkpoint import read_rows
 from trainer.loop.recipes import released_soup
 from trainer.loop.validation import CLIPS, LOG, Validating
 from trainer.objectives import sft
-from trainer.objectives.released_sft import ReleasedTraining, train_released
 from trainer.subjects import nano_validation
-from trainer.subjects.released_validation import ReleasedValidating
+from trainer.subjects.nano_subject import NanoSubject
+from trainer.subjects.released_subject import ReleasedSubject
 
 EVERY_2 = Validating(every=2, clips=2)
 CLIP_FRAMES = 9
@@ -39,8 +39,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def test_losses_and_weights_are_the_same_with_and_without(corpus, audio_encoder, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(nano_validation, "CLIP_FRAMES", CLIP_FRAMES)
-    sft.train(TINY, corpus, audio_encoder, tmp_path / "with", validate=EVERY_2)
-    sft.train(TINY, corpus, audio_encoder, tmp_path / "without")
+    sft.train(TINY, NanoSubject(corpus, audio_encoder=audio_encoder), tmp_path / "with", validate=EVERY_2)
+    sft.train(TINY, NanoSubject(corpus, audio_encoder=audio_encoder), tmp_path / "without")
     assert losses(tmp_path / "with") == losses(tmp_path / "without")
     assert all(
         torch.equal(tensor, weights(tmp_path / "without")[n]) for n, tensor in weights(tmp_path / "with").items()
@@ -58,11 +58,11 @@ def test_losses_and_weights_are_the_same_with_and_without(corpus, audio_encoder,
 def test_a_killed_run_says_the_same_again(corpus, audio_encoder, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(sft, "CHECKPOINT_EVERY", 3)
     alone = replace(EVERY_2, clips=0)
-    sft.train(TINY, corpus, audio_encoder, tmp_path / "whole", validate=alone)
-    sft.train(TINY, corpus, audio_encoder, tmp_path / "killed", validate=alone, stop_after=3)
+    sft.train(TINY, NanoSubject(corpus, audio_encoder=audio_encoder), tmp_path / "whole", validate=alone)
+    sft.train(TINY, NanoSubject(corpus, audio_encoder=audio_encoder), tmp_path / "killed", validate=alone, stop_after=3)
     with (tmp_path / "killed" / LOG).open("a") as log:
         log.write('{"step": 3, "held_out": 9.0}\n')  # said, but the weights were never saved
-    sft.train(TINY, corpus, audio_encoder, tmp_path / "killed", validate=alone)
+    sft.train(TINY, NanoSubject(corpus, audio_encoder=audio_encoder), tmp_path / "killed", validate=alone)
     whole, killed = (
         {row["step"]: row["held_out"] for row in read_rows(tmp_path / run / LOG)} for run in ("whole", "killed")
     )
@@ -70,18 +70,17 @@ def test_a_killed_run_says_the_same_again(corpus, audio_encoder, tmp_path, monke
 
 
 @pytest.fixture
-def released(tmp_path) -> ReleasedTraining:
+def released(tmp_path) -> ReleasedSubject:
     folder = write_released_model(tmp_path / "preview", "preview", PARITY)
     for name, first in (("data", 0), ("held_out", 10)):
         write_shards(tmp_path / name, first, text=TEXT_WIDTH, image=IMAGE_WIDTH, audio=AUDIO_WIDTH)
-    return ReleasedTraining(find_variant(str(folder)), tmp_path / "data", tmp_path / "run", batch=2)
+    return ReleasedSubject(find_variant(str(folder)), tmp_path / "data", tmp_path / "held_out", batch=2)
 
 
 def test_a_released_model_is_validated_on_shards_of_its_own(released, tmp_path):
     recipe = replace(released_soup((1, 1, 1)), warmup_steps=1)
-    asked = ReleasedValidating(every=2, clips=1, data=tmp_path / "held_out")
-    train_released(released, recipe, validate=asked)
-    train_released(replace(released, run=tmp_path / "without"), recipe)
+    sft.train(recipe, released, tmp_path / "run", validate=Validating(every=2, clips=1))
+    sft.train(recipe, released, tmp_path / "without")
     assert losses(tmp_path / "run") == losses(tmp_path / "without")
     rows = read_rows(tmp_path / "run" / LOG)
     assert [row["step"] for row in rows] == [1, 2]
@@ -93,6 +92,6 @@ def test_a_released_model_is_validated_on_shards_of_its_own(released, tmp_path):
 
 
 def test_what_is_trained_on_is_not_held_out(released, tmp_path):
-    asked = ReleasedValidating(every=2, clips=1, data=tmp_path / "data")
+    same = replace(released, held_out_data=tmp_path / "data")
     with pytest.raises(UserError, match="trained on"):
-        train_released(released, released_soup((1, 1, 1)), validate=asked)
+        sft.train(released_soup((1, 1, 1)), same, tmp_path / "run", validate=Validating(every=2, clips=1))

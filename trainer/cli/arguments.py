@@ -6,9 +6,13 @@ The number readers are for argparse's `type=`, which names the flag.
 import argparse
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.contract.errors import UserError
 from engine.contract.variants import find_variant
+
+if TYPE_CHECKING:
+    from trainer.subjects.released_subject import ReleasedSubject
 
 
 def positive_int(text: str) -> int:
@@ -51,6 +55,27 @@ def nano_folder(model: str, command: str) -> Path:
     if not variant.is_nano:
         raise UserError(f"{command} takes nano, or a folder of one; {model} is {variant.title}.", "model")
     return variant.folder
+
+
+def add_released(parser: argparse.ArgumentParser) -> None:
+    """The arguments of those commands that train a released model, too."""
+    released = parser.add_argument_group("for the released models, whose real clips are prepared ones")
+    released.add_argument("--data", type=Path, default=None, help="what python -m trainer prepare made")
+    released.add_argument("--validation-data", type=Path, default=None, help="the same of videos never trained on")
+    released.add_argument("--batch", type=positive_int, default=8, help="real clips a step; default: 8")
+    released.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
+
+
+def released_subject(args: argparse.Namespace, model: str) -> "ReleasedSubject":
+    """The released model `model` with the clips that the arguments of `add_released` name."""
+    from trainer.subjects.released_subject import ReleasedSubject
+
+    if args.data is None:
+        raise UserError(
+            f"{model} learns from prepared clips: give --data, what python -m trainer prepare made.", "data"
+        )
+    variant = find_variant(model)
+    return ReleasedSubject(variant, args.data, args.validation_data, args.batch, args.gradient_checkpointing)
 
 
 def _number(text: str) -> float:

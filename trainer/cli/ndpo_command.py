@@ -3,19 +3,20 @@
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from engine.contract.errors import UserError
-from engine.contract.records import NegativeRecord
 from engine.contract.unlearning import DEFAULT_PRESET, PRESETS, find_speech
 from engine.contract.variants import find_variant
-from engine.nano.model import NanoModel
-from trainer.cli.arguments import forget_budget, positive_float, positive_int, seed
+from trainer.cli.arguments import add_released, forget_budget, positive_float, positive_int, released_subject, seed
 from trainer.loop.processes import REPORTS
-from trainer.loop.recipes import RECIPES, NDPORecipe, preset, released_soup
+from trainer.loop.recipes import RECIPES, NDPORecipe, SFTRecipe, preset, released_soup
 from trainer.objectives.ndpo import REFERENCES, Block, train
 from trainer.objectives.ndpo_loss import LOSSES
-from trainer.subjects.labels import nano_negatives, read_labels
+from trainer.subjects.labels import read_labels
+from trainer.subjects.nano_subject import NanoSubject
+from trainer.subjects.subject import Subject
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,19 +46,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", choices=REPORTS, default=None, help="a tracker to tell besides loss.jsonl")
     parser.add_argument("--any-checkpoint", action="store_true", help="take clips that another checkpoint made, too")
     parser.add_argument("--seed", type=seed, default=default.seed)
-    released = parser.add_argument_group("for the released models, whose real clips are prepared ones")
-    released.add_argument("--data", type=Path, default=None, help="what python -m trainer prepare made")
-    released.add_argument("--validation-data", type=Path, default=None, help="the same of videos never trained on")
-    released.add_argument("--batch", type=positive_int, default=8, help="real clips a step; default: 8")
-    released.add_argument("--gradient-checkpointing", action="store_true", help="less memory, a third more time")
+    add_released(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the block, and print where the model is."""
-    variant = find_variant(args.model)
-    recipe = recipe_of(args, is_nano=variant.is_nano)
+    is_nano = find_variant(args.model).is_nano
+    recipe = recipe_of(args, is_nano=is_nano)
     records = read_labels(args.labels, args.issue)
-    return report(_nano(args, recipe, records) if variant.is_nano else _released(args, recipe, records))
+    subject, sft = _nano(args) if is_nano else _released(args)
+    negatives = partial(
+        subject.pool,
+        records=records,
+        labels=args.labels,
+        seed=recipe.seed,
+        any_checkpoint=args.any_checkpoint,
+        tell=lambda note: print(note, file=sys.stderr),
+    )
+    return report(train(recipe, sft, subject, negatives, args.folder, report=args.report))
 
 
 def recipe_of(args: argparse.Namespace, *, is_nano: bool) -> NDPORecipe:
@@ -79,46 +85,19 @@ def recipe_of(args: argparse.Namespace, *, is_nano: bool) -> NDPORecipe:
     )
 
 
-def _nano(args: argparse.Namespace, recipe: NDPORecipe, records: list[NegativeRecord]) -> Block:
-    folder = find_variant(args.model).folder
-    model = NanoModel.load(folder)
-    negatives, notes = nano_negatives(records, model, folder, args.labels, any_checkpoint=args.any_checkpoint)
-    for note in notes:
-        print(note, file=sys.stderr)
-    return train(
-        recipe,
-        RECIPES[args.recipe](),
-        model,
-        negatives,
-        corpus_folder=find_speech(args.corpus),
-        run=args.folder,
-        features=args.features,
-        report=args.report,
-    )
+def _nano(args: argparse.Namespace) -> tuple[Subject, SFTRecipe]:
+    folder, corpus = find_variant(args.model).folder, find_speech(args.corpus)
+    return NanoSubject.begun_with(folder, corpus, features=args.features), RECIPES[args.recipe]()
 
 
-def _released(args: argparse.Namespace, recipe: NDPORecipe, records: list[NegativeRecord]) -> Block:
-    from trainer.objectives.released_ndpo import ReleasedBlock, train_released_block
-
+def _released(args: argparse.Namespace) -> tuple[Subject, SFTRecipe]:
     if args.data is None or args.validation_data is None:
         raise UserError(
             f"Negative-DPO of {args.model} needs --data and --validation-data, what prepare made of videos to learn "
             "from and of others.",
             "data",
         )
-    asked = ReleasedBlock(
-        find_variant(args.model),
-        records,
-        args.labels,
-        args.data,
-        args.validation_data,
-        args.folder,
-        batch=args.batch,
-        checkpointing=args.gradient_checkpointing,
-        any_checkpoint=args.any_checkpoint,
-        report=args.report,
-    )
-    return train_released_block(asked, recipe, released_soup(), tell=lambda note: print(note, file=sys.stderr))
+    return released_subject(args, args.model), released_soup()
 
 
 def report(block: Block) -> int:

@@ -74,6 +74,10 @@ class SFTRecipe:
         """For the model's own folder."""
         return asdict(self)
 
+    def endless(self) -> "SFTRecipe":
+        """Its last stage without an end, for what runs beside or behind a training."""
+        return replace(self, stages=(Stage(2**31, self.stages[-1].tasks),))
+
     @property
     def steps(self) -> int:
         """Of all stages together."""

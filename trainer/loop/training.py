@@ -24,12 +24,14 @@ from trainer.loop.processes import Processes, like, whole
 class Trainee:
     """A model and how it is trained and saved.
 
-    `model` names every weight of a checkpoint; `velocity` is its forward (`trainer.loop.flow.predict`), of which what
-    requires gradients is trained; `weights` [h, w], or a scalar, is what the error of a latent's cell counts;
-    `write(state, folder, note)` writes the model with the weights `state` as the engine loads it.
+    `model` names every weight of a checkpoint, `adapted` is what LoRA is added to; `velocity` is its forward
+    (`trainer.loop.flow.predict`), of which what requires gradients is trained; `weights` [h, w], or a scalar, is what
+    the error of a latent's cell counts; `write(state, folder, note)` writes the model with the weights `state` as the
+    engine loads it.
     """
 
     model: nn.Module
+    adapted: nn.Module
     velocity: nn.Module
     weights: Tensor
     write: Callable[[dict[str, Tensor], Path, dict[str, Any]], None]

@@ -7,28 +7,31 @@ when it is started again. One block takes one issue, in turn. Small budgets and 
     RUN/1/ndpo, RUN/1/sft   the blocks' runs; RUN/1/sft/model starts cycle 2
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from engine.nano.model import NanoModel
 from trainer.loop.recipes import NDPORecipe, SFTRecipe, Stage
 from trainer.objectives import ndpo, sft
 from trainer.objectives.ndpo import Block
-from trainer.subjects.labels import nano_negatives, read_labels
+from trainer.subjects.labels import read_labels
+from trainer.subjects.subject import Subject
 
 LABELS = "labels.jsonl"
 
 
 @dataclass(frozen=True)
 class Cycles:
-    """What to do: `count` cycles from the nano in `start`, the `issues` in turn (none: all at once in every cycle).
+    """What to do: `count` cycles from the model in `start`, the `issues` in turn (none: all at once in every cycle).
 
-    `block` is the NDPO recipe, `recipe` the SFT recipe, of whose last stage each SFT block takes `sft_steps`.
+    `begun_with` reads the model in a folder, with what it learns from. `block` is the NDPO recipe, `recipe` the SFT
+    recipe, of whose last stage each SFT block takes `sft_steps`; both train LoRA where the block does.
     """
 
     start: Path
     run: Path
-    corpus: Path
+    begun_with: Callable[[Path], Subject]
     block: NDPORecipe
     recipe: SFTRecipe
     issues: tuple[str, ...] = ()
@@ -61,17 +64,10 @@ def run_cycles(cycles: Cycles) -> Waiting | list[Block]:
 
 
 def _ndpo(cycles: Cycles, model_folder: Path, folder: Path, issue: str | None) -> Block:
-    model, labels = NanoModel.load(model_folder), folder / LABELS
-    negatives, _ = nano_negatives(read_labels(labels, issue), model, model_folder, labels)
-    return ndpo.train(
-        replace(cycles.block, seed=cycles.block.seed + int(folder.name)),
-        cycles.recipe,
-        model,
-        negatives,
-        corpus_folder=cycles.corpus,
-        run=folder / "ndpo",
-        features=cycles.run / "features.npy",
-    )
+    subject, labels = cycles.begun_with(model_folder), folder / LABELS
+    block = replace(cycles.block, seed=cycles.block.seed + int(folder.name))
+    negatives = partial(subject.pool, records=read_labels(labels, issue), labels=labels, seed=block.seed)
+    return ndpo.train(block, cycles.recipe, subject, negatives, folder / "ndpo")
 
 
 def _sft(cycles: Cycles, model_folder: Path, run: Path, number: int) -> Path:
@@ -84,14 +80,7 @@ def _sft(cycles: Cycles, model_folder: Path, run: Path, number: int) -> Path:
         seed=cycles.recipe.seed + 100 * number,
         learning_rate=cycles.recipe.learning_rate * cycles.block.learning_rate_share,
     )
-    return sft.train(
-        recipe,
-        cycles.corpus,
-        model_folder / "audio_encoder.safetensors",
-        run,
-        start=NanoModel.load(model_folder),
-        features=cycles.run / "features.npy",
-    )
+    return sft.train(recipe, cycles.begun_with(model_folder), run, lora_rank=cycles.block.lora_rank)
 
 
 def finished(blocks: list[Block], run: Path, count: int) -> str:

@@ -1,15 +1,15 @@
-"""One block of Negative-DPO for nano: push the model off labelled negatives while it goes on learning from real clips.
+"""One block of Negative-DPO: push a model off labelled negatives while it goes on learning from real clips.
 
-Every step takes a real batch, by flow matching as in SFT, and a batch of negatives, by `ndpo_loss`; model and
-frozen reference see the same noise at the same timestep. The reference is the model that the block begins with. Guards
-are checked every few steps, and only what passed them is saved: a block that they stop is thereby rolled back.
-Draws are keyed by (seed, step, index), so that a killed block goes on to the same weights.
+The model is any `trainer.subjects.subject.Subject`. Every step takes a real batch, by flow matching as in SFT, and a
+batch of negatives, by `ndpo_loss`; model and frozen reference see the same noise at the same timestep. The reference is
+the model that the block begins with. Guards are checked every few steps, and only what passed them is saved: a block
+that they stop is thereby rolled back. Draws are keyed by (seed, step, index), so that a killed block goes on to the
+same weights.
 """
 
-import copy
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from engine.contract.errors import UserError
-from engine.nano.model import NanoModel
 from trainer.data.files import writable_folder
-from trainer.data.speech.corpus import Corpus
-from trainer.data.synthetic_clips import ClipMaker
 from trainer.loop.checkpoint import claim, save_text
 from trainer.loop.ema import stage_decay
 from trainer.loop.flow import FlowBatch, flow_errors, predict
-from trainer.loop.lora import WithoutLora, add_lora
+from trainer.loop.lora import WithoutLora
 from trainer.loop.processes import Processes
-from trainer.loop.recipes import SEEN, NDPORecipe, SFTRecipe, Stage
+from trainer.loop.recipes import SEEN, NDPORecipe, SFTRecipe
 from trainer.loop.training import Training
 from trainer.loop.validation import held_out_loss
 from trainer.objectives.ndpo_loss import (
@@ -38,19 +35,11 @@ from trainer.objectives.ndpo_loss import (
     beta_of_budget,
     masked_error,
 )
-from trainer.subjects.features import corpus_features
-from trainer.subjects.nano_batches import NanoBatches, NanoVelocity, nano_trainee
-from trainer.subjects.negatives import Negative, NegativePool
+from trainer.subjects.subject import Draw, Pool, Subject
 
-Draw = Callable[[int], FlowBatch]
-"""The batch of a step."""
 END = "block.json"
 """Says how a block ended."""
 REFERENCES = ("copy", "lora-off")
-HELD_OUT_SPLIT = "heldout_voice"
-HELD_OUT_BATCHES = 4
-_HELD_OUT_STEP = 2**31 - 64
-"""The held-out batches are those of steps that no block reaches."""
 _DRIFT_MEMORY = 0.8
 """Share of the running mean of D/s that a step leaves as it was."""
 
@@ -67,57 +56,53 @@ class Block:
 def train(
     recipe: NDPORecipe,
     sft: SFTRecipe,
-    start: NanoModel,
-    negatives: Sequence[Negative],
-    *,
-    corpus_folder: Path,
+    subject: Subject,
+    negatives: Callable[[torch.device], Pool],
     run: Path,
-    features: Path | None = None,
+    *,
     stop_after: int | None = None,
     report: str | None = None,
 ) -> Block:
     """Run the block, or go on with it; `run` gets checkpoint.pt, loss.jsonl, model/ and, at the end, block.json.
 
-    `start` is the model to begin with and the reference, `sft` the recipe of the real batches: those of its last stage.
-    `features` is where the corpus's audio features are, or are to be kept; default: in `run`. `stop_after` ends the
-    block early, at that step; `report` names a tracker (`trainer.loop.processes`). Raises UserError for
-    what cannot be trained on.
+    The model that `subject` begins with is the reference, too; `sft` is the recipe of the real batches: those of its
+    last stage. `negatives` makes the pool, by encoders on that device where it needs any. `stop_after` ends the block
+    early, at that step; `report` names a tracker (`trainer.loop.processes`). Raises UserError for what cannot be
+    trained on, before anything is written.
     """
     check(recipe)
-    if not negatives:
-        raise UserError("There are no negatives to learn from.", "labels")
-    pool = NegativePool(negatives, recipe.seed)
-    corpus, _ = (Corpus(corpus_folder / split) for split in ("train", HELD_OUT_SPLIT))
+    processes = Processes(report, run)
+    if recipe.negatives % processes.count:
+        raise UserError(
+            f"{recipe.negatives} negatives cannot be shared evenly by {processes.count} processes.", "negatives"
+        )
+    real = replace(subject.ready(sft.endless(), processes.count, measured=True), seed=recipe.seed)
+    pool = negatives(processes.device)
     writable_folder(run)
-    real = replace(sft, stages=(Stage(2**31, sft.stages[-1].tasks),), seed=recipe.seed)
     made_of = {
         "recipe": recipe.as_dict(),
         "sft": sft.as_dict(),
-        "start_sha256": start.checkpoint_sha256,
+        "start_sha256": subject.start_sha256,
         "negatives_sha256": pool.sha256(),
-        "corpus_frames": len(corpus.curves),
+        **subject.learns_from(),
     }
-    processes = Processes(report, run)
     with processes.first_alone():
         claim(run, made_of)
-        batches = _batches(real, start, corpus, features or run / "features.npy", sft.feature_versions)
-        held_out = held_out_batches(real, start, corpus_folder, run)
-    if ended := ended_block(run):
-        return ended
-    model = copy.deepcopy(start)
-    trainee = nano_trainee(model, sft)
-    if recipe.lora_rank:
-        add_lora(model.transformer, recipe.lora_rank)
-    else:
-        trainee.velocity.requires_grad_(True)
-    frozen = WithoutLora(trainee.velocity, model.transformer) if recipe.reference == "lora-off" else NanoVelocity(start)
+        if ended := ended_block(run):
+            return ended
+        trainee = subject.copied(sft, recipe.lora_rank)
+        drawn = Drawn(
+            subject.batches(real, trainee, run, processes),
+            lambda step: processes.part(pool.draw(step, recipe.negatives, sft.tau_shift)),
+            subject.held_out(real, trainee, run, processes),
+        )
+    off = recipe.reference == "lora-off"
+    frozen = WithoutLora(trainee.velocity, trainee.adapted) if off else subject.reference()
     training = Training(trainee, run, processes, weight_decay=0.0, seen=SEEN)
-    drawn = Drawn(
-        lambda step: processes.part(batches.draw(start, step)),
-        lambda step: processes.part(pool.draw(start, step, recipe.negatives, sft.tau_shift)),
-        [processes.part(batch) for batch in held_out],
-    )
-    return run_block(recipe, sft, training, frozen, drawn, stop_after=stop_after)
+    training.processes.freeze(frozen)
+    baseline = held_out_loss(frozen, drawn.held_out, training.weights, training.processes)
+    loop = Loop(recipe, sft, training, frozen)
+    return loop.run(drawn.real, drawn.negatives, (drawn.held_out, baseline), stop_after)
 
 
 @dataclass(frozen=True)
@@ -135,41 +120,6 @@ def ended_block(run: Path) -> Block | None:
         return None
     done = json.loads((run / END).read_text())
     return Block(run / "model", done["step"], done["stopped_by"])
-
-
-def run_block(
-    recipe: NDPORecipe,
-    sft: SFTRecipe,
-    training: Training,
-    frozen: nn.Module,
-    drawn: Drawn,
-    *,
-    stop_after: int | None = None,
-) -> Block:
-    """The block of any model, of which `frozen` is the forward before it is trained."""
-    training.processes.freeze(frozen)
-    baseline = held_out_loss(frozen, drawn.held_out, training.weights, training.processes)
-    loop = Loop(recipe, sft, training, frozen)
-    return loop.run(drawn.real, drawn.negatives, (drawn.held_out, baseline), stop_after)
-
-
-def held_out_batches(recipe: SFTRecipe, model: NanoModel, corpus_folder: Path, run: Path) -> list[FlowBatch]:
-    """Batches of voices that are never trained on, of the last stage's tasks; `run` keeps their audio features."""
-    endless = replace(recipe, stages=(Stage(2**31, recipe.stages[-1].tasks),))
-    corpus = Corpus(corpus_folder / HELD_OUT_SPLIT)
-    batches = _batches(endless, model, corpus, run / "heldout_features.npy", 1)
-    return [batches.draw(model, _HELD_OUT_STEP + n * len(recipe.lengths)) for n in range(HELD_OUT_BATCHES)]
-
-
-def _batches(real: SFTRecipe, model: NanoModel, corpus: Corpus, features: Path, versions: int) -> NanoBatches:
-    """Batches of `corpus` as `model` hears it, the features made if they are not in the file `features`."""
-    heard = corpus_features(model.audio_encoder, corpus, features, versions, real.seed)
-    if heard.shape[1] != len(corpus.curves):
-        raise UserError(
-            f"{features} holds {heard.shape[1]} frames, the corpus {len(corpus.curves)}: it is another corpus's.",
-            "features",
-        )
-    return NanoBatches(real, ClipMaker(corpus, real.seed), heard)
 
 
 def check(recipe: NDPORecipe) -> None:

@@ -81,7 +81,7 @@ def nano_trainee(model: NanoModel, recipe: SFTRecipe) -> Trainee:
         averaged.load_state_dict(merged(state))
         averaged.save(folder)
 
-    return Trainee(model, NanoVelocity(model), cell_weights(recipe), write)
+    return Trainee(model, model.transformer, NanoVelocity(model), cell_weights(recipe), write)
 
 
 class NanoBatches:

@@ -177,15 +177,14 @@ def weights_of(chosen: Sequence[AnyNegative]) -> Tensor:
 class NegativePool:
     """The negatives of a block; draws are keyed by (seed, step, index)."""
 
-    def __init__(self, negatives: Sequence[Negative], seed: int) -> None:
-        """Raises ValueError where there are none."""
+    def __init__(self, negatives: Sequence[Negative], seed: int, model: NanoModel) -> None:
+        """`model` knows the prompts' words. Raises ValueError where there are no negatives."""
         if not negatives:
             raise ValueError("a block of Negative-DPO needs negatives")
         self._by_length: dict[int, list[Negative]] = {}
         for negative in negatives:
             self._by_length.setdefault(negative.latents.shape[1], []).append(negative)
-        self._seed = seed
-        self.count = len(negatives)
+        self._seed, self._model = seed, model
 
     def sha256(self) -> str:
         """Of everything in the pool."""
@@ -196,7 +195,7 @@ class NegativePool:
             digest.update(f"{negative.prompt} {negative.phda} {negative.tau_range} {negative.weight}".encode())
         return digest.hexdigest()
 
-    def draw(self, model: NanoModel, step: int, size: int, tau_shift: float) -> FlowBatch:
+    def draw(self, step: int, size: int, tau_shift: float) -> FlowBatch:
         """`size` negatives of one length with their noise."""
         chosen, sigma, eps = draw_negatives(self._by_length, self._seed, step, size, tau_shift)
         x0 = torch.stack([negative.latents for negative in chosen])
@@ -207,7 +206,7 @@ class NegativePool:
             sigma,
             {
                 "known": torch.stack([negative.known for negative in chosen]),
-                "tokens": model.text_encoder.tokens([negative.prompt for negative in chosen]),
+                "tokens": self._model.text_encoder.tokens([negative.prompt for negative in chosen]),
                 "keep_text": ones,
                 "reference": x0[:, :, :1],
                 "keep_image": ones,

@@ -1,4 +1,4 @@
-"""What shows how far a training of a released model is: the loss on held-out shards, and clips of them.
+"""Clips that show how far a training of a released model is: held-out videos, made anew.
 
 A clip is a held-out video made anew from its first picture, its caption and its voice by the averaged model: the
 latents, and the video where the autoencoder is in the model's folder; without text guidance, whose negative texts the
@@ -6,7 +6,6 @@ shards do not have. Knows nothing about training.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from engine.contract.errors import UserError
 from engine.contract.variants import FPS, Variant
 from engine.media.video import VideoWriter
 from engine.pipeline import LATENTS_KEY
@@ -28,63 +26,8 @@ from engine.wan.encoders import VideoAutoencoder
 from engine.wan.layout import AUTOENCODER_FILE, BASE
 from trainer.data.shards import Shards
 from trainer.data.tasks import IMAGE_TO_VIDEO, MAX_LATENT_FRAMES
-from trainer.loop.flow import FlowBatch
 from trainer.loop.lora import merged
-from trainer.loop.processes import Processes
-from trainer.loop.recipes import SFTRecipe, Stage
-from trainer.loop.validation import Validating, Validation
-from trainer.subjects.released import (
-    ReleasedBatches,
-    face_mask,
-    heard,
-    known_of,
-    padded_text,
-    possible,
-    read_transformer,
-)
-
-HELD_OUT_BATCHES = 4
-_HELD_OUT_STEP = 2**31 - 64
-
-
-@dataclass(frozen=True)
-class ReleasedValidating(Validating):
-    """`data` is what `prepare` made of videos that are never trained on."""
-
-    data: Path = Path()
-
-
-def released_validation(  # noqa: PLR0917 (all of one training)
-    asked: ReleasedValidating, variant: Variant, recipe: SFTRecipe, trained_on: Shards, batch: int, processes: Processes
-) -> Validation:
-    """What `sft.fit` is to validate. Raises UserError where a held-out clip is among those trained on."""
-    shards, held_out = released_held_out(asked.data, variant, recipe, trained_on, batch, processes)
-    clips = ReleasedClips(variant, shards, asked.clips, processes.device) if asked.clips else None
-    return Validation(asked.every, held_out, clips)
-
-
-def released_held_out(  # noqa: PLR0917 (all of one training)
-    data: Path, variant: Variant, recipe: SFTRecipe, trained_on: Shards, batch: int, processes: Processes
-) -> tuple[Shards, list[FlowBatch]]:
-    """The shards in `data`, and this process's parts of a few batches of them. Raises UserError where one of their
-    clips is among those trained on."""
-    assert variant.name != "nano"
-    shards = Shards(data)
-    seen = {row["in_latents"]["sha256"] for row in trained_on.rows}
-    both = [row["id"] for row in shards.rows if row["in_latents"]["sha256"] in seen]
-    if both:
-        raise UserError(
-            f"{len(both)} of {len(shards)} clips in {data} are trained on, {both[0]} for one: prepare videos "
-            "that are not.",
-            "validation_data",
-        )
-    endless = replace(recipe, stages=(Stage(2**31, recipe.stages[-1].tasks),))
-    batches = ReleasedBatches(possible(endless, shards.groups), shards, variant.name, batch)
-    held_out = [
-        batches.draw(_HELD_OUT_STEP + number, processes.number, processes.count).to(processes.device)
-        for number in range(HELD_OUT_BATCHES)
-    ]
-    return shards, held_out
+from trainer.subjects.released import face_mask, heard, known_of, padded_text, read_transformer
 
 
 class ReleasedClips:
