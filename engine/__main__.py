@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from engine.contract.errors import UserError
 from engine.contract.export import Export, checked_export
+from engine.contract.motion_edit import MotionEdit
 from engine.contract.presets import GUIDANCE_PRESETS, SPEED_PRESETS
 from engine.contract.progress import Progress
 from engine.contract.request import UNCHOSEN_SEEDS, GenerationRequest, build_request, flatten
@@ -32,7 +33,7 @@ from engine.contract.settings import Settings
 from engine.contract.variants import NANO, VARIANTS, find_variant
 
 MOST_SETTINGS_BYTES = 1_000_000
-REQUEST_FLAGS = [name for name in GenerationRequest.model_fields if not name.startswith("settings")]
+REQUEST_FLAGS = [name for name in GenerationRequest.model_fields if not name.startswith(("settings", "motion"))]
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -94,6 +95,10 @@ def make_parser() -> argparse.ArgumentParser:
     generate.add_argument("--guidance-preset", metavar="NAME", help=f"{', '.join(GUIDANCE_PRESETS)}.")
     generate.add_argument("--speed", metavar="NAME", help=f"{', '.join(SPEED_PRESETS)}.")
     generate.add_argument("--steps", dest="sampling.steps", metavar="N", help="Short for --sampling.steps.")
+    amounts = generate.add_argument_group("motion of nano's pictures, as it is drawn (per cent of what the clip does)")
+    for name, info in MotionEdit.model_fields.items():
+        flag = f"--motion.{name.replace('_', '-')}"
+        amounts.add_argument(flag, dest=f"motion.{name}", metavar="VALUE", help=_help(info))
     group = generate.add_argument_group("settings (they beat --settings and presets; the defaults are nano's)")
     defaults = flatten(NANO.default_settings.model_dump())
     for name, info in settings_fields().items():
@@ -138,6 +143,8 @@ def parse_request(arguments: argparse.Namespace) -> GenerationRequest:
     """The request of `generate`: flags beat the settings file, which beats presets, which beat the model's defaults."""
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     values = {name: given[name] for name in REQUEST_FLAGS if name in given}
+    amounts = {name: given[f"motion.{name}"] for name in MotionEdit.model_fields if f"motion.{name}" in given}
+    values |= {"motion": amounts} if amounts else {}
     if "settings" in given:
         values["settings"] = _read_settings(Path(given["settings"]))
     return build_request(

@@ -32,7 +32,7 @@ from engine.sampling.animator import Animator
 from engine.sampling.denoise import Conditions, Stretch, denoise
 from engine.sampling.long_video import plan_windows
 from engine.sampling.resume import ClipKeeper
-from engine.sampling.takes import takes_metadata
+from engine.sampling.takes import takes, takes_metadata
 from engine.sampling.tasks import FRAMES_PER_LATENT, next_valid_length, to_latent_frames
 
 PREVIEW_EVERY_S = 0.7
@@ -59,10 +59,13 @@ def generate(
 
     The video is as long as the sound, to the nearest frame, at 25 frames per second; lip-sync keeps the film's own
     frames and times. The same request gives the same frames. `live` is asked before every step for the settings that
-    may change; what it answered is in the record. `keep_latents` is where the final latents go, `resume_folder` where
+    may change; what it answered is in the record. A request that only draws takes its latents as they were kept, and
+    their seed. `keep_latents` is where the final latents go, `resume_folder` where
     a long clip's state is kept. Whatever `meter`'s callback raises passes through and leaves no file.
     """
-    meter.expect(animator.expected_s(inputs, request))
+    if request.only_draws:
+        request = request.model_copy(update={"seed": takes(request)[-1].seed})
+    meter.expect(animator.expected_s(inputs, request) | ({"sampling": 0.0} if request.only_draws else {}))
     meter.report("encoding", 0, 1)
     latents, used = _sample(animator, inputs, request, meter, live=live, resume_folder=resume_folder)
     if keep_latents is not None:
@@ -143,6 +146,8 @@ def _sample(
 
     conditions = animator.encode(inputs, request)
     _give_back()
+    if request.only_draws:
+        return _kept_latents(request, conditions), request.settings_by_step
     latents = denoise(
         animator.transformer,
         conditions,
@@ -166,9 +171,9 @@ def _give_back() -> None:
         trim(0)
 
 
-def _stretch(inputs: Inputs, request: GenerationRequest, conditions: Conditions) -> Stretch:
-    """What `request` asks to be made anew, in latent frames. Raises UserError where it does not fit the clip."""
-    assert request.redo_latents is not None and request.redo_span_s is not None
+def _kept_latents(request: GenerationRequest, conditions: Conditions) -> Tensor:
+    """The latents that `request` brings. Raises UserError where they are not this clip's."""
+    assert request.redo_latents is not None
     known = conditions.known
     wanted = [1, known.shape[1] - FRAMES_PER_LATENT, *known.shape[2:]]
     try:
@@ -184,6 +189,13 @@ def _stretch(inputs: Inputs, request: GenerationRequest, conditions: Conditions)
             "give the same picture, voice, model and size again.",
             "redo_latents",
         )
+    return latents
+
+
+def _stretch(inputs: Inputs, request: GenerationRequest, conditions: Conditions) -> Stretch:
+    """What `request` asks to be made anew, in latent frames. Raises UserError where it does not fit the clip."""
+    assert request.redo_span_s is not None
+    latents = _kept_latents(request, conditions)
     start_s, stop_s = request.redo_span_s
     length_s = inputs.num_frames / FPS
     if start_s >= length_s:
@@ -197,7 +209,7 @@ def _stretch(inputs: Inputs, request: GenerationRequest, conditions: Conditions)
 def _notices(request: GenerationRequest, steps_done: int) -> list[str]:
     """What is on purpose and looks like a fault."""
     steps, notices = request.settings.sampling.steps, []
-    if steps_done < steps:
+    if steps_done < steps and not request.only_draws:
         notices.append(f"Stopped by hand in step {steps_done} of {steps}: this is what the clip was by then.")
     if request.settings.png.mode == "reference":
         notices.append(

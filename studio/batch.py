@@ -16,7 +16,9 @@ from studio.examples import PICTURE_SUFFIXES, SOUND_SUFFIXES
 FIELD = "batch"
 MEDIA = ("image", "last_image", "video", "audio")
 MOST_JOBS = 200
-COLUMNS = frozenset({*GenerationRequest.model_fields} - {"settings", "settings_by_step", "out", "lora", "redo_latents"})
+COLUMNS = frozenset(
+    {*GenerationRequest.model_fields} - {"settings", "settings_by_step", "out", "lora", "redo_latents", "motion"}
+)
 Row = tuple[dict[str, Any], dict[str, Any]]
 """Request values, and settings by dotted name."""
 

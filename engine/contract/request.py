@@ -10,6 +10,7 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from engine.contract.errors import UserError
+from engine.contract.motion_edit import MotionEdit
 from engine.contract.presets import preset_settings
 from engine.contract.settings import LiveSettings, Settings
 from engine.contract.variants import MEDIA_TITLES, TASK_INFO, TASKS, VARIANTS, Task, Variant, find_variant
@@ -81,10 +82,13 @@ class GenerationRequest(BaseModel):
     redo_latents: FileName | None = Field(
         default=None,
         title="Latents to redo",
-        description="The kept latents of a clip, of which a stretch is made anew.",
+        description="The kept latents of a clip: a stretch of it is made anew, or without one it is only drawn again.",
     )
     redo_span_s: tuple[Seconds, Seconds] | None = Field(
         default=None, title="Stretch to redo", description="From and to, in seconds; the rest of the clip stays."
+    )
+    motion: MotionEdit = Field(
+        default=MotionEdit(), title="Motion edit", description="How much of nano's motion is drawn."
     )
     settings: Settings = Settings()
     settings_by_step: tuple[LiveSettings, ...] = Field(default=(), title="Settings of every step")
@@ -120,6 +124,11 @@ class GenerationRequest(BaseModel):
         if out.suffix.lower() != ".mp4":
             raise ValueError("the output file's name must end in .mp4")
         return out
+
+    @property
+    def only_draws(self) -> bool:
+        """Whether kept latents are drawn again, and nothing is sampled."""
+        return self.redo_latents is not None and self.redo_span_s is None
 
     @model_validator(mode="after")
     def _settles_every_step(self) -> Self:
@@ -196,6 +205,11 @@ def build_request(
             f"{request.task} needs the model {' or '.join(able)}.",
             "task",
         )
+    if not request.motion.changes_nothing and not (variant.is_nano and request.task != "lip-sync"):
+        whose = "lip-sync" if variant.is_nano else f"the model {variant.name}"
+        raise UserError(
+            f"The motion of {whose} cannot be edited, only that of nano's pictures: leave it out.", "motion"
+        )
     if request.lora is not None and variant.is_nano:
         raise UserError(f"{variant.title} takes no LoRA; leave --lora out or choose a released model.", "lora")
     _check_media(request)
@@ -214,10 +228,9 @@ def _check_media(request: GenerationRequest) -> None:
     for name in ("image", "last_image", "video"):
         if getattr(request, name) is not None and name not in info.media:
             raise UserError(f"{request.task} does not read {_flag(name)}; leave it out.", name)
-    if (request.redo_latents is None) != (request.redo_span_s is None):
-        missing = "redo_latents" if request.redo_latents is None else "redo_span_s"
+    if request.redo_span_s is not None and request.redo_latents is None:
         raise UserError(
-            f"A stretch is made anew from --redo-latents and --redo-span-s: {_flag(missing)} is missing.", missing
+            "A stretch is made anew from --redo-latents and --redo-span-s: --redo-latents is missing.", "redo_latents"
         )
     if request.lip_box is not None and request.task != "lip-sync":
         raise UserError(f"{request.task} does not read {_flag('lip_box')}; leave it out.", "lip_box")

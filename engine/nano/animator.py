@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.contract.errors import UserError
 from engine.contract.progress import Stage
 from engine.contract.request import Box, GenerationRequest
 from engine.contract.variants import FPS
@@ -65,6 +66,7 @@ class NanoAnimator:
     @torch.inference_mode()
     def encode(self, inputs: Inputs, request: GenerationRequest) -> Conditions:
         """Picture, words and voice as features, and the mask of the request's task."""
+        _check_blinks(inputs, request)
         model, reference = self.model, self.reference(inputs)
         # Lip-sync has the reference in front of the film's first frame, out of time.
         num_frames = next_valid_length(inputs.num_frames + (1 if inputs.film else 0))
@@ -93,7 +95,7 @@ class NanoAnimator:
         reference, self._previewed = self.reference(inputs), None
         if request.task == "lip-sync":
             return self._lips_on_film(latents, reference, inputs, request.lip_box)
-        motion = self.model.autoencoder.decode_motion(latents, reference, self.life(inputs, request))
+        motion = self.model.autoencoder.decode_motion(latents, reference, self.life(inputs, request), request.motion)
         return _dissolving(motion, inputs) if request.task == "first-last-frame" else _moving(motion, inputs)
 
     def life(self, inputs: Inputs, request: GenerationRequest) -> Life:
@@ -206,6 +208,15 @@ def encode_conditions(
         image=model.encode_image(reference),
         audio=model.encode_audio(wave, num_frames),
     )
+
+
+def _check_blinks(inputs: Inputs, request: GenerationRequest) -> None:
+    length_s = inputs.num_frames / FPS
+    if late := [moment_s for moment_s in request.motion.blink_at_s if moment_s >= length_s]:
+        raise UserError(
+            f"A blink is asked for at {late[0]:g} s, the clip lasts {length_s:.2f} s; give an earlier moment.",
+            "motion.blink_at_s",
+        )
 
 
 def _portrait(inputs: Inputs) -> Portrait:

@@ -19,6 +19,8 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
+from engine.contract.motion_edit import MotionEdit
+from engine.nano.edited_motion import edited_life, edited_points
 from engine.nano.life import BODY, GAZE, POSE, Life
 from engine.nano.living_face import calm_lids, control_motion, move_lids, tie_lids
 from engine.sampling.tasks import FRAMES_PER_LATENT
@@ -193,11 +195,17 @@ class FaceMotionAutoencoder(nn.Module):
         slots = values[:, :, _SLOT_CELLS, 2:].flatten(2) * self.slot_std
         return motion, slots
 
-    def decode_motion(self, latents: Tensor, reference: FaceReference, life: Life | None = None) -> FaceMotion:
+    def decode_motion(
+        self,
+        latents: Tensor,
+        reference: FaceReference,
+        life: Life | None = None,
+        edit: MotionEdit | None = None,
+    ) -> FaceMotion:
         """Latents [1, 16, T, 8, 8] → where every vertex of `reference` goes in its picture, frame by frame.
 
         Both eyes close alike. A `life` brings blinks of its own instead of the model's, beside all else that it adds;
-        its last frame is held where it is shorter.
+        its last frame is held where it is shorter. An `edit` scales what both of them do.
         """
         motion, slots = (part[0].detach().numpy() for part in self.unpack(latents))
         motion = motion.copy()
@@ -207,6 +215,16 @@ class FaceMotionAutoencoder(nn.Module):
         else:
             calm_lids(motion, CONTROL_POINTS)
         life = life.part(0, len(motion))
+        if edit is not None and not edit.changes_nothing:
+            life = edited_life(life, edit)
+            motion = edited_points(
+                motion,
+                edit,
+                reference.shape,
+                ridge=self.ridge.numpy(),
+                control_points=CONTROL_POINTS,
+                is_lip=_is_lip(),
+            )
         motion += control_motion(life, reference.shape, CONTROL_POINTS)
         shapes = np.repeat(reference.shape[None], len(motion), axis=0)
         shapes[:, :, :2] += (motion.reshape(len(motion), -1) @ self.ridge.numpy()).reshape(-1, VERTICES, 2)

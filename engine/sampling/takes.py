@@ -28,7 +28,7 @@ def takes(request: GenerationRequest) -> tuple[Take, ...]:
 
     Latents that do not tell their takes count as of the request's own seed.
     """
-    if request.redo_latents is None or request.redo_span_s is None:
+    if request.redo_latents is None:
         return (Take(request.seed),)
     try:
         with safe_open(request.redo_latents, "pt") as file:
@@ -36,7 +36,8 @@ def takes(request: GenerationRequest) -> tuple[Take, ...]:
         kept = tuple(Take(**take) for take in told)
     except (OSError, SafetensorError, ValueError, TypeError):
         kept = ()
-    return (*(kept or (Take(request.seed),)), Take(request.seed, *request.redo_span_s))
+    kept = kept or (Take(request.seed),)
+    return kept if request.redo_span_s is None else (*kept, Take(request.seed, *request.redo_span_s))
 
 
 def takes_metadata(request: GenerationRequest) -> dict[str, str]:
