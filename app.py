@@ -15,7 +15,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -68,7 +68,8 @@ class LocalEngine:
             view_voice=self.view_voice,
             readiness=lambda: self._readiness,
             preview=self.preview,
-            draft=self.draft,
+            preview_motion=self._once_warm(self._quick.preview_motion),
+            draft=self._once_warm(self._quick.generate),
             poster=poster,
             export=_later("engine.media.export", "export"),
             notices=_later("engine.nano.words", "notices"),
@@ -162,10 +163,9 @@ class LocalEngine:
             self._quick.generate(request.model_copy(update=small))
             return small["out"].read_bytes()
 
-    def draft(self, request: GenerationRequest) -> GenerationRecord:
-        """Nano's video of a request for it, beside whatever job runs. Raises UserError."""
-        self._warm.wait()
-        return self._quick.generate(request)
+    def _once_warm(self, of_nano: Callable[..., Any]) -> Callable[..., Any]:
+        """What nano does beside whatever job runs, once `warm_up` is through."""
+        return lambda *given: of_nano(*given) if self._warm.wait() else None
 
 
 def poster(video: Path) -> bytes:

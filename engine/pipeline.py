@@ -147,7 +147,7 @@ def _sample(
     conditions = animator.encode(inputs, request)
     _give_back()
     if request.only_draws:
-        return _kept_latents(request, conditions), request.settings_by_step
+        return kept_latents(request, conditions), request.settings_by_step
     latents = denoise(
         animator.transformer,
         conditions,
@@ -171,7 +171,7 @@ def _give_back() -> None:
         trim(0)
 
 
-def _kept_latents(request: GenerationRequest, conditions: Conditions) -> Tensor:
+def kept_latents(request: GenerationRequest, conditions: Conditions) -> Tensor:
     """The latents that `request` brings. Raises UserError where they are not this clip's."""
     assert request.redo_latents is not None
     known = conditions.known
@@ -195,7 +195,7 @@ def _kept_latents(request: GenerationRequest, conditions: Conditions) -> Tensor:
 def _stretch(inputs: Inputs, request: GenerationRequest, conditions: Conditions) -> Stretch:
     """What `request` asks to be made anew, in latent frames. Raises UserError where it does not fit the clip."""
     assert request.redo_span_s is not None
-    latents = _kept_latents(request, conditions)
+    latents = kept_latents(request, conditions)
     start_s, stop_s = request.redo_span_s
     length_s = inputs.num_frames / FPS
     if start_s >= length_s:

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.contract.errors import NotFinite, UserError, full_disk_said
+from engine.contract.motion_edit import MotionEdit
 from engine.contract.progress import ProgressCallback, ProgressMeter, Stage, ignore_progress
 from engine.contract.records import GenerationRecord
 from engine.contract.request import GenerationRequest
 from engine.contract.settings import RuntimeSettings
-from engine.contract.variants import Variant, find_variant
+from engine.contract.variants import FPS, Variant, find_variant
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from engine.contract.settings import LiveSettings
     from engine.media.inputs import Inputs
     from engine.sampling.animator import Animator
@@ -38,6 +41,8 @@ class Session:
     def __init__(self) -> None:
         self._models: dict[tuple, Animator] = {}
         self._lock = threading.Lock()
+        self._shown: tuple[GenerationRequest, Inputs, Tensor] | None = None
+        """The clip whose edits are shown, as it was asked for, with its files and its latents."""
 
     def warm_up(self, model: str = "nano") -> None:
         """Load `model` (a name or a folder) now, so that the first job need not. Raises UserError if it cannot be.
@@ -112,6 +117,26 @@ class Session:
             meter.finish()
             seconds = {stage: round(spent, 3) for stage, spent in meter.seconds.items()}
             return record.model_copy(update={"seconds": seconds, "notices": (*record.notices, *notices)})
+
+    def preview_motion(self, request: GenerationRequest, at_s: float) -> bytes:
+        """About a second round `at_s` of a nano request that only draws, the face alone: an animated WebP.
+
+        Raises UserError where the latents are not the clip's, or its edit does not fit it.
+        """
+        with self._lock:
+            from engine import pipeline
+            from engine.media.inputs import read_inputs
+            from engine.nano.animator import NanoAnimator
+
+            animator = self._load(find_variant(request.model), RuntimeSettings())
+            assert isinstance(animator, NanoAnimator)
+            unedited = request.model_copy(update={"motion": MotionEdit()})
+            if self._shown is None or self._shown[0] != unedited:
+                inputs = read_inputs(request)
+                self._shown = (unedited, inputs, pipeline.kept_latents(request, animator.encode(inputs, request)))
+            _, inputs, latents = self._shown
+            request.motion.check_length(inputs.num_frames / FPS)
+            return animator.preview_motion(latents, inputs, request, at_s)
 
     @staticmethod
     def _wear(animator: "Animator", request: GenerationRequest) -> None:

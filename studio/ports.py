@@ -92,6 +92,8 @@ class EnginePorts:
     readiness: Callable[[], Readiness]
     preview: Callable[[GenerationRequest, float], bytes]
     """About a second of the request's video from the given second on, small: an encoded mp4. Quick models only."""
+    preview_motion: Callable[[GenerationRequest, float], bytes]
+    """About a second of the face round the given second, of a request that only draws: an animated WebP."""
     draft: Callable[[GenerationRequest], GenerationRecord]
     """Writes nano's video of a request for nano, beside whatever `generate` is doing."""
     poster: Callable[[Path], bytes]

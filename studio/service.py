@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.contract.errors import FaceNotFound, UserError
+from engine.contract.motion_edit import MotionEdit
 from engine.contract.records import GenerationRecord
 from engine.contract.request import GenerationRequest, build_request, new_seed
 from engine.contract.settings import LiveSettings
@@ -194,6 +195,33 @@ class Studio:
         changes = {"redo_latents": latents, "redo_span_s": (start_s, min(stop_s, length_s)), "seed": new_seed()}
         return self.queue(owner, made.model_copy(update=changes), once=once, any_model=True)
 
+    def can_redraw(self, job: Job) -> bool:
+        """Whether the motion of the job's video can be edited: nano's, of a picture, its latents kept."""
+        is_nano = job.record is not None and job.request["task"] != "lip-sync" and _is_nano(job.request["model"])
+        return is_nano and self.store.latents_of(job) is not None
+
+    def redrawn(self, owner: str, job_id: str, motion: MotionEdit) -> GenerationRequest:
+        """The request that draws a finished job's video again with its motion edited.
+
+        Raises UserError for `motion` where there is no such video, or the edit is not within it.
+        """
+        job = self.store.find(job_id, owner)
+        if job is None or job.record is None or not self.can_redraw(job):
+            raise UserError(
+                "Only a finished nano video of a picture can be redrawn, while its latents are kept.", "motion"
+            )
+        motion.check_length(job.record["num_frames"] / job.record["fps"])
+        try:
+            made = self.replayed(job)
+        except ValidationError as error:
+            raise UserError("An older studio made this video; generate it once more.", "motion") from error
+        changes = {"redo_latents": self.store.latents_of(job), "redo_span_s": None, "motion": motion}
+        return made.model_copy(update=changes)
+
+    def redraw(self, owner: str, job_id: str, motion: MotionEdit, *, once: str | None = None) -> Job:
+        """Queue what `redrawn` says."""
+        return self.queue(owner, self.redrawn(owner, job_id, motion), once=once, any_model=True)
+
     def stretch_of(self, owner: str, job_id: str, values: dict[str, Any]) -> dict[str, Any]:
         """The request fields by which `values` make the stretch anew that the job made.
 
@@ -270,6 +298,13 @@ class Studio:
             return view(path)
         except UserError as error:
             raise type(error)(error.message, name) from error
+
+
+def _is_nano(model: str) -> bool:
+    try:
+        return find_variant(model).is_nano
+    except UserError:  # a speaker that is gone
+        return False
 
 
 def _same_file(kept: Path, now: str | Path | None) -> bool:

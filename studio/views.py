@@ -11,6 +11,7 @@ from typing import Any
 
 import gradio as gr
 
+from engine.contract.motion_edit import AMOUNTS, MotionEdit
 from engine.contract.progress import STAGES
 from engine.contract.request import Box
 from engine.contract.variants import name_of
@@ -235,6 +236,14 @@ def result_facts(record: dict[str, Any], seconds_taken: float | None, kept_s: fl
     if request.get("redo_span_s"):
         start_s, stop_s = request["redo_span_s"]
         facts.append(tr("{start}–{stop} s made anew", start=f"{start_s:.2f}", stop=f"{stop_s:.2f}"))
+    edit = MotionEdit.model_validate(request.get("motion") or {})
+    facts += [
+        f"{tr(str(MotionEdit.model_fields[name].title))} {getattr(edit, name):g} %"
+        for name in AMOUNTS
+        if getattr(edit, name) != 100
+    ]
+    if edit.blink_at_s:
+        facts.append(tr("blinks at {moments} s", moments=", ".join(f"{at_s:g}" for at_s in edit.blink_at_s)))
     if record["settings_by_step"]:
         facts.append(tr("settings changed while it ran"))
     items = "".join(f"<li>{escape(fact)}</li>" for fact in facts)

@@ -5,7 +5,9 @@ Amounts are in per cent of what the clip does by itself: 0 is none of it, 100 le
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from engine.contract.errors import UserError
 
 MOST = 150.0
 MOST_BLINKS = 100
@@ -41,6 +43,25 @@ class MotionEdit(BaseModel):
         """Whether every frame stays exactly as it is."""
         return self == MotionEdit()
 
+    def check_length(self, length_s: float) -> None:
+        """Raises UserError where a blink is asked for behind the end of a clip of `length_s`."""
+        if late := [moment_s for moment_s in self.blink_at_s if moment_s >= length_s]:
+            raise UserError(
+                f"A blink is asked for at {late[0]:g} s, the clip lasts {length_s:.2f} s; give an earlier moment.",
+                "motion",
+            )
+
 
 AMOUNTS = tuple(name for name in MotionEdit.model_fields if name != "blink_at_s")
 """The fields that are per cent."""
+
+
+def checked_motion(values: dict[str, Any]) -> MotionEdit:
+    """The edit that `values` ask for. Raises UserError for the field that is wrong."""
+    try:
+        return MotionEdit.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "motion"
+        title = MotionEdit.model_fields[name].title if name in MotionEdit.model_fields else name
+        raise UserError(f"{title}, {str(first['input'])[:40]!r}: {first['msg'].lower()}.", "motion") from error

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.contract.errors import UserError
 from engine.contract.progress import Stage
 from engine.contract.request import Box, GenerationRequest
 from engine.contract.variants import FPS
@@ -66,7 +65,7 @@ class NanoAnimator:
     @torch.inference_mode()
     def encode(self, inputs: Inputs, request: GenerationRequest) -> Conditions:
         """Picture, words and voice as features, and the mask of the request's task."""
-        _check_blinks(inputs, request)
+        request.motion.check_length(inputs.num_frames / FPS)
         model, reference = self.model, self.reference(inputs)
         # Lip-sync has the reference in front of the film's first frame, out of time.
         num_frames = next_valid_length(inputs.num_frames + (1 if inputs.film else 0))
@@ -114,11 +113,19 @@ class NanoAnimator:
 
     def preview(self, clean: Tensor, inputs: Inputs, request: GenerationRequest) -> bytes:
         """About a second of the face as it would look now."""
+        preview, life = self._preview_of(inputs, request)
+        return preview.paint(clean, life)
+
+    def preview_motion(self, latents: Tensor, inputs: Inputs, request: GenerationRequest, at_s: float) -> bytes:
+        """About a second of the face from the kept `latents` round `at_s`, its motion edited as `request` says."""
+        preview, life = self._preview_of(inputs, request)
+        return preview.paint_at(latents, life, request.motion, round(at_s * FPS), inputs.num_frames)
+
+    def _preview_of(self, inputs: Inputs, request: GenerationRequest) -> tuple[FacePreview, Life]:
         if self._previewed is None or self._previewed[0] is not inputs:
             preview = FacePreview(self.model.autoencoder, self.reference(inputs))
             self._previewed = (inputs, preview, self.life(inputs, request))
-        _, preview, life = self._previewed
-        return preview.paint(clean, life)
+        return self._previewed[1:]
 
     def notices(self, request: GenerationRequest) -> list[str]:
         """Words that nano does not know, and what it cannot move."""
@@ -208,15 +215,6 @@ def encode_conditions(
         image=model.encode_image(reference),
         audio=model.encode_audio(wave, num_frames),
     )
-
-
-def _check_blinks(inputs: Inputs, request: GenerationRequest) -> None:
-    length_s = inputs.num_frames / FPS
-    if late := [moment_s for moment_s in request.motion.blink_at_s if moment_s >= length_s]:
-        raise UserError(
-            f"A blink is asked for at {late[0]:g} s, the clip lasts {length_s:.2f} s; give an earlier moment.",
-            "motion.blink_at_s",
-        )
 
 
 def _portrait(inputs: Inputs) -> Portrait:

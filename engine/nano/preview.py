@@ -11,9 +11,10 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from engine.contract.motion_edit import MotionEdit
 from engine.contract.variants import FPS
 from engine.media.person import person_matte
-from engine.nano.face_motion import FaceMotionAutoencoder, FaceReference
+from engine.nano.face_motion import FaceMotion, FaceMotionAutoencoder, FaceReference
 from engine.nano.face_warp import FaceWarp
 from engine.nano.life import Life
 from engine.sampling.tasks import FRAMES_PER_LATENT
@@ -23,6 +24,8 @@ MARGIN = 0.45
 """How much is shown around the landmarks' box, as a fraction of its longer side."""
 EVERY_NTH_FRAME = 4
 NUM_FRAMES = 7
+EDIT_FRAMES = 30
+"""How many frames answer an edit, at full rate: a third of them before the moment that is asked about."""
 LATENTS = 1 + NUM_FRAMES
 """One latent frame holds four video frames, so one drawn frame each; the first is not drawn."""
 
@@ -54,6 +57,15 @@ class FacePreview:
         lived = life.part(first, first + FRAMES_PER_LATENT * (shown.shape[2] - 1) + 1)
         motion = self._autoencoder.decode_motion(shown, self._reference, lived)
         chosen = range(min(EVERY_NTH_FRAME, len(motion.landmarks_px) - 1), len(motion.landmarks_px), EVERY_NTH_FRAME)
+        return self._animated(motion, chosen, EVERY_NTH_FRAME)
+
+    def paint_at(self, latents: Tensor, life: Life, edit: MotionEdit, at: int, num_frames: int) -> bytes:
+        """An animated WebP of every frame round the frame `at` of a clip of `num_frames`, its motion edited."""
+        motion = self._autoencoder.decode_motion(latents, self._reference, life, edit)
+        start = max(0, min(at - EDIT_FRAMES // 3, num_frames - EDIT_FRAMES))
+        return self._animated(motion, range(start, min(start + EDIT_FRAMES, num_frames)), 1)
+
+    def _animated(self, motion: FaceMotion, chosen: range, every: int) -> bytes:
         landmarks_px = self._to_crop(motion.landmarks_px)
         frames = [
             Image.fromarray(
@@ -68,7 +80,7 @@ class FacePreview:
             for i in chosen
         ]
         file = io.BytesIO()
-        duration_ms = 1000 * EVERY_NTH_FRAME // FPS
+        duration_ms = 1000 * every // FPS
         frames[0].save(
             file, "WEBP", save_all=True, append_images=frames[1:], duration=duration_ms, loop=0, quality=70, method=0
         )

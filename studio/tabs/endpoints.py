@@ -13,6 +13,7 @@ import gradio as gr
 from gradio.components.api_component import Api
 
 from engine.contract.errors import UserError
+from engine.contract.motion_edit import AMOUNTS, MOST
 from engine.contract.presets import GUIDANCE_PRESETS, SPEED_PRESETS
 from engine.contract.records import GenerationRecord, without_places
 from engine.contract.request import GenerationRequest
@@ -24,7 +25,20 @@ from studio.service import Studio
 from studio.visitors import caller_of
 
 POLL_EVERY_S = 0.25
-WORDS = {"face_box": "As four numbers: left, top, right, bottom.", "lip_box": "As four numbers, for lip sync."}
+WORDS = {
+    "motion": "Of nano's pictures, in per cent, and moments of blinks. The same seed keeps the rest.",
+    "face_box": "As four numbers: left, top, right, bottom.",
+    "lip_box": "As four numbers, for lip sync.",
+}
+
+
+MOTION_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        **{name: {"type": "number", "minimum": 0, "maximum": MOST} for name in AMOUNTS},
+        "blink_at_s": {"type": "array", "items": {"type": "number", "minimum": 0}},
+    },
+}
 
 
 def endpoint_name(task: Task) -> str:
@@ -92,6 +106,7 @@ def _plain_schemas(studio: Studio, task: Task) -> dict[str, dict[str, Any]]:
         "seed": {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
         "model": {"enum": [*models], "type": "string"},
         **{name: dict(box) for name in boxes},
+        **({} if task == "lip-sync" else {"motion": MOTION_SCHEMA}),
         "settings_by_step": {"type": "array", "items": {"type": "object"}},
         "guidance_preset": {"enum": [*GUIDANCE_PRESETS], "type": "string"},
         "speed_preset": {"enum": [*SPEED_PRESETS], "type": "string"},

@@ -8,6 +8,8 @@ from studio import views
 
 Updates = dict[Any, Any]
 """Component → its new value or update, as Gradio's event functions return it."""
+ONCE_HEADER = "X-Once"
+"""A number of its own, with which page/connection.js sends an event as often as it takes to arrive."""
 PAGE_ONLY: dict[str, Any] = {"queue": False, "api_visibility": "private"}
 """Events of the page itself: answered at once, not offered to API callers."""
 QUIET: dict[str, Any] = PAGE_ONLY | {"show_progress": "hidden"}

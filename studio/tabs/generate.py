@@ -21,7 +21,7 @@ from studio.batch import read_batch
 from studio.examples import Examples
 from studio.job_rows import Job
 from studio.service import Studio, with_steps
-from studio.tabs.events import PAGE_ONLY, QUIET, Updates, error, no_error
+from studio.tabs.events import ONCE_HEADER, PAGE_ONLY, QUIET, Updates, error, no_error
 from studio.tabs.form import FIRST_TASK, RequestForm
 from studio.tabs.live_panel import AXIS_NAMES, LIVE_NAMES, try_settings
 from studio.tabs.result import ResultPanel
@@ -33,8 +33,6 @@ SHOW_WHAT_HAPPENED = """() => {
     shown?.scrollIntoView({ behavior: "smooth", block: "nearest" });
 }"""
 """On a narrow screen the result is below the form, and an error may be above the button."""
-ONCE_HEADER = "X-Once"
-"""A number of its own, with which page/connection.js sends an event as often as it takes to arrive."""
 BATCH_HINT = (
     "A folder with pictures and voices of the same names, or a CSV with its files: one job each. Or drop a video of "
     "ours anywhere on the page to have its settings back."
@@ -122,6 +120,7 @@ class Workspace:
         result.again.click(self._run_again, follow, self.shown, **QUIET)
         result.reuse.click(self._reuse, follow, self.everything, **QUIET)
         result.redo_button.click(self._redo, [*follow, result.start_s, result.stop_s], self.shown, **PAGE_ONLY)
+        result.motion.connect(self._show, self.shown)
         result.queue.act(self._act, follow, self.everything, **QUIET)
         for upload in (self.folder, self.table):
             upload.upload(self._batch, [self.task, upload, form.random_seed], self.shown, **every, **PAGE_ONLY)

@@ -15,6 +15,7 @@ from studio.jobs import DRAFT_NAME, POSTER_NAME
 from studio.service import Studio
 from studio.tabs.events import Updates, no_error
 from studio.tabs.exports import ExportPanel
+from studio.tabs.motion_panel import MotionPanel
 from studio.visitors import result_url
 from studio.words import label, tr
 
@@ -50,6 +51,7 @@ class ResultPanel:
                 self.pause = gr.Button(label("Pause"), visible=False, elem_id="result-pause")
                 self.cancel = gr.Button(label("Cancel"), visible=False, elem_id="result-cancel")
             self.exports = ExportPanel(studio, self.job_id)
+            self.motion = MotionPanel(studio, self.job_id)
             self._draw_redo()
             self.queue = gr.HTML(visible=False, apply_default_css=False, js_on_load=JOB_LIST, elem_id="queue")
 
@@ -70,6 +72,7 @@ class ResultPanel:
             *(self.again, self.reuse, self.finish, self.pause, self.cancel, self.queue),
             *(self.redo, self.redo_error, self.start_s, self.stop_s),
             *self.exports.outputs,
+            *self.motion.outputs,
         ]
 
     def show(self, job: Job) -> Updates:
@@ -91,6 +94,7 @@ class ResultPanel:
             **self._buttons(job),
             **self._redo(job),
             **self.exports.show(job),
+            **self.motion.show(job),
             self.queue: self.waiting(job),
         }
 
@@ -106,6 +110,7 @@ class ResultPanel:
             **{button: gr.Button(visible=False) for button in buttons},
             self.redo: gr.Accordion(visible=False),
             **self.exports.show(None),
+            **self.motion.show(None),
             self.queue: gr.update(value="", visible=False),
         }
 

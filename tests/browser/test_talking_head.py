@@ -277,3 +277,26 @@ def test_a_video_is_taken_away_in_a_phones_shape_with_its_captions(server: Serve
     address = links.first.get_attribute("href")
     assert page.request.get(f"{server.address}{address}").status == 200
     assert stranger.request.get(f"{server.address}{address}").status == 404
+
+
+def test_a_finished_video_is_made_to_move_otherwise(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    start_from_example(page)
+    video_state(page)
+    page.click("#motion button.label-wrap")
+    head = page.locator("#motion-head input[type=number]")
+    head.fill("50")
+    head.press("Enter")
+    page.wait_for_selector("#motion-preview img")
+    page.click("#motion-blink-here")
+    expect(page.locator("#motion-blinks textarea")).to_have_value(re.compile(r"^\d\.\d\d$"))
+    page.fill("#motion-blinks textarea", "99")
+    page.click("#motion-redraw")
+    expect(page.locator("#error-motion")).to_contain_text("the clip lasts 1.00 s")
+    page.fill("#motion-blinks textarea", "0.5")
+    page.click("#motion-redraw")
+    expect(page.locator(".em-facts")).to_contain_text("blinks at 0.5 s")
+    expect(page.locator(".em-facts")).to_contain_text("Head 50 %")
+    expect(head).to_have_value("50")
+    redrawn, first = server.jobs(owner_of(page))
+    assert redrawn.request["seed"] == first.request["seed"] and redrawn.request["motion"]["head"] == 50

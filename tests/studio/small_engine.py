@@ -53,6 +53,7 @@ class SmallEngine:
             view_voice,
             lambda: Readiness(ready=True),
             self.preview,
+            lambda request, at_s: _encoded(Image.new("RGB", (16, 16), "red"), "WEBP"),
             lambda request: SmallEngine().generate(request, ignore_progress),
             lambda video: _encoded(Image.new("RGB", (16, 16), "green"), "JPEG"),
             export,

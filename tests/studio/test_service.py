@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from engine.contract.errors import FaceNotFound, UserError
+from engine.contract.motion_edit import MotionEdit
 from studio.examples import find_examples, label_of
 from studio.job_rows import Job
 from studio.service import Limits, Studio
@@ -164,3 +165,22 @@ def test_a_change_says_from_which_step_it_counts(studio: Studio, good: dict[str,
     assert studio.tune("somebody else", job.id, studio.variant.default_settings.live) is None
     live.end(job.id)
     assert studio.tune("me", job.id, studio.variant.default_settings.live) is None
+
+
+def test_a_finished_nano_video_is_drawn_again_with_its_motion_edited(studio: Studio, good: dict[str, Any]):
+    job = finished(studio, studio.submit("me", good, {"sampling.steps": 2}))
+    edit = MotionEdit(head=50, blink_at_s=(0.4,))
+    again = finished(studio, studio.redraw("me", job.id, edit))
+    asked, made = (studio.store.request_of(one) for one in (job, again))
+    assert (made.motion, made.redo_span_s, made.only_draws) == (edit, None, True)
+    assert (made.seed, made.settings, made.prompt) == (asked.seed, asked.settings, asked.prompt)
+    assert made.redo_latents.parent == studio.store.folder_of(again.id) and made.redo_latents.is_file()
+    assert again.record["request"]["motion"]["head"] == 50
+    with pytest.raises(UserError, match=r"asked for at 99 s, the clip lasts"):
+        studio.redraw("me", job.id, MotionEdit(blink_at_s=(99.0,)))
+    with pytest.raises(UserError, match="Only a finished nano video"):
+        studio.redraw("you", job.id, edit)
+    studio.store.latents_of(job).unlink()
+    with pytest.raises(UserError, match="Only a finished nano video") as caught:
+        studio.redraw("me", job.id, edit)
+    assert caught.value.field == "motion" and not studio.can_redraw(job)
