@@ -1,4 +1,4 @@
-"""The command line: `python -m engine generate | inspect | models | doctor`.
+"""The command line: `python -m engine generate | inspect | export | motion | models | doctor`.
 
 Every settings field is a dotted flag, made from the settings model. Exit 0: done; 2: the user's input is wrong, said in
 one line on stderr; 1: anything else; 130: stopped by Ctrl-C. Torch is imported only once there is something to do.
@@ -84,7 +84,9 @@ def settings_fields(model: type[BaseModel] = Settings, prefix: str = "") -> dict
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = OneLineParser(prog="python -m engine", description="Make a portrait speak.", allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{generate,inspect,export,models,doctor}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="{generate,inspect,export,motion,models,doctor}"
+    )
     generate = commands.add_parser("generate", help="make a video", allow_abbrev=False)
     for name in REQUEST_FLAGS:
         info = GenerationRequest.model_fields[name]
@@ -122,6 +124,11 @@ def make_parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, required=True, help="The .mp4 or .gif to write.")
     for name, info in Export.model_fields.items():
         export.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE", help=_help(info, info.default))
+    motion = commands.add_parser("motion", help="write a clip's motion as ARKit blend shapes", allow_abbrev=False)
+    motion.add_argument("clip", type=Path)
+    motion.add_argument(
+        "--out", type=Path, required=True, help="The .csv (Live Link Face's columns) or .json to write."
+    )
     commands.add_parser("doctor", help="say what this machine has and lacks", allow_abbrev=False)
     return parser
 
@@ -316,6 +323,10 @@ def main(argv: list[str] | None = None) -> int:
                 models(arguments)
             case "export":
                 export(arguments)
+            case "motion":
+                from engine.media.arkit import write_motion
+
+                print(f"{arguments.out}: {write_motion(arguments.clip, arguments.out)} frames")
             case "doctor":
                 from engine.doctor import examine
 
