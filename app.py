@@ -72,6 +72,7 @@ class LocalEngine:
             draft=self._once_warm(self._quick.generate),
             poster=poster,
             export=_later("engine.media.export", "export"),
+            write_motion=_later("engine.media.arkit", "write_motion"),
             notices=_later("engine.nano.words", "notices"),
         )
 

@@ -34,7 +34,7 @@ from studio.safe_copies import check_database
 PREVIEW_NAME = "preview.webp"
 POSTER_NAME = "poster.jpg"
 DRAFT_NAME = "draft.mp4"
-EXPORTED = re.compile(r"export-[\w-]{1,120}\.(mp4|gif|vtt|srt)")
+EXPORTED = re.compile(r"export-[\w-]{1,120}\.(mp4|gif|vtt|srt|csv)")
 """What a finished video was exported as."""
 LATENTS_NAME = "latents.safetensors"
 RESUME_NAME = "resume"

@@ -100,5 +100,7 @@ class EnginePorts:
     """One frame of a video, as a JPEG."""
     export: Callable[[Path, Path, Export], list[Path]]
     """Writes a finished video as it is taken away to the second path; the files that were written, captions too."""
+    write_motion: Callable[[Path, Path], int]
+    """Writes a video's motion as ARKit blend shapes to the second path, a .csv; the number of frames."""
     notices: Callable[[str, Task, str], list[str]]
     """What a model, by name or folder, says of a task and a prompt beforehand: what it passes over or cannot do."""

@@ -14,7 +14,7 @@ from studio import views
 from studio.job_rows import Job
 from studio.service import Studio
 from studio.tabs.events import ONCE_HEADER, PAGE_ONLY, QUIET, Updates, error, no_error
-from studio.visitors import owner_of
+from studio.visitors import owner_of, result_url
 from studio.words import label, tr
 
 HINT = "In per cent of what this video does. Nothing is generated again: the same voice and motion, drawn otherwise."
@@ -40,6 +40,8 @@ class MotionPanel:
             with gr.Row(elem_classes="em-line"):
                 reset = gr.Button(label("As it was"), size="sm", elem_id="motion-reset")
                 self._redraw_button = gr.Button(label("Redraw"), size="sm", variant="primary", elem_id="motion-redraw")
+            arkit = gr.Button(label("Its motion as ARKit CSV"), size="sm", elem_id="motion-arkit")
+            self._file = views.drawn(visible=False, elem_id="motion-file")
             self._error = views.field_error("motion")
             self._at = gr.Number(visible=False)
         answer: dict[str, Any] = {
@@ -51,6 +53,7 @@ class MotionPanel:
             **QUIET,
         }
         gr.on([*(slider.input for slider in self._amounts), self._blinks.input], **answer)
+        arkit.click(self._write_motion, job_id, [self._file, self._error], show_progress_on=arkit, **PAGE_ONLY)
         blink.click(None, self._blinks, self._blinks, js=BLINK_HERE).then(**answer)
         reset.click(_as_it_was, None, self._edit, **QUIET).then(**answer)
 
@@ -61,7 +64,7 @@ class MotionPanel:
     @property
     def outputs(self) -> list[gr.blocks.Block]:
         """What `show` changes."""
-        return [self.fold, self._preview, self._error, *self._edit]
+        return [self.fold, self._preview, self._file, self._error, *self._edit]
 
     def connect(self, show: Callable[[Job], Updates], outputs: list[gr.blocks.Block]) -> None:
         """Let *Redraw* show the new job by `show`, which changes `outputs`."""
@@ -82,10 +85,24 @@ class MotionPanel:
         return {
             self.fold: gr.Accordion(visible=there),
             self._preview: gr.update(value="", visible=False),
+            self._file: gr.update(value="", visible=False),
             self._error: no_error(),
             **{slider: getattr(edit, name) for slider, name in zip(self._amounts, AMOUNTS, strict=True)},
             self._blinks: ", ".join(f"{moment_s:g}" for moment_s in edit.blink_at_s),
         }
+
+    def _write_motion(self, request: gr.Request, job_id: str) -> Updates:
+        job = self._studio.store.find(job_id, owner_of(request)) if job_id else None
+        video = self._studio.store.result_of(job) if job else None
+        if job is None or video is None:
+            return {self._error: error(tr("The video is gone; make it again first."))}
+        out = video.with_name(f"export-{video.stem}-motion.csv")
+        try:
+            self._studio.ports.write_motion(video, out)
+        except UserError as wrong:
+            return {self._error: error(wrong.message)}
+        links = views.downloads([(out.name.removeprefix("export-"), result_url(job.id, out.name))])
+        return {self._file: gr.update(value=links, visible=True), self._error: no_error()}
 
     def _show_edit(self, request: gr.Request, job_id: str, at_s: float | None, *edit: Any) -> Updates:
         try:

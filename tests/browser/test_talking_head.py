@@ -290,6 +290,9 @@ def test_a_finished_video_is_made_to_move_otherwise(server: Server, visitor: Vis
     page.wait_for_selector("#motion-preview img")
     page.click("#motion-blink-here")
     expect(page.locator("#motion-blinks textarea")).to_have_value(re.compile(r"^\d\.\d\d$"))
+    page.click("#motion-arkit")
+    address = page.locator("#motion-file a").get_attribute("href")
+    assert address and page.request.get(server.address + address).text() == "Timecode\n"
     page.fill("#motion-blinks textarea", "99")
     page.click("#motion-redraw")
     expect(page.locator("#error-motion")).to_contain_text("the clip lasts 1.00 s")

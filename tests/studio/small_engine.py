@@ -57,6 +57,7 @@ class SmallEngine:
             lambda request: SmallEngine().generate(request, ignore_progress),
             lambda video: _encoded(Image.new("RGB", (16, 16), "green"), "JPEG"),
             export,
+            lambda video, out: out.write_text("Timecode\n"),
             notices,
         )
 

@@ -41,6 +41,7 @@ HANDLERS = {
         "FilmCard.__init__.<locals>.<lambda>",
         "FilmCard._show",
         "MotionPanel._show_edit",
+        "MotionPanel._write_motion",
         "MotionPanel.connect.<locals>.redraw",
         "LibraryTab.show",
         "PictureCard._connect.<locals>.<lambda>",
