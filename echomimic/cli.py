@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable, Sequence
 
-ENGINE = ("generate", "inspect", "export", "models", "doctor")
+ENGINE = ("generate", "inspect", "verify", "export", "models", "doctor")
 USAGE = """usage: echomimic COMMAND ...
 
   studio      open the page (echomimic studio --help)
   generate    make a video from files (echomimic generate --help)
   inspect     print how a video was made
+  verify      say whether a video is marked as synthetic, and whether it was changed
   export      crop, caption and level a finished video
   models      list, download or verify models
   doctor      say what this machine has and lacks

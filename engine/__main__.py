@@ -1,7 +1,8 @@
-"""The command line: `python -m engine generate | inspect | export | motion | models | doctor`.
+"""The command line: `python -m engine generate | inspect | verify | export | motion | models | doctor`.
 
 Every settings field is a dotted flag, made from the settings model. Exit 0: done; 2: the user's input is wrong, said in
-one line on stderr; 1: anything else; 130: stopped by Ctrl-C. Torch is imported only once there is something to do.
+one line on stderr; 1: anything else; 130: stopped by Ctrl-C; of `verify` also 3 (changed) and 4 (unmarked). Torch is
+imported only once there is something to do.
 """
 
 import argparse
@@ -111,6 +112,14 @@ def make_parser() -> argparse.ArgumentParser:
         )
     inspect = commands.add_parser("inspect", help="print how a video was made", allow_abbrev=False)
     inspect.add_argument("video", type=Path)
+    marks = commands.add_parser(
+        "verify",
+        help="say whether a video is marked as synthetic, and whether it was changed",
+        description="Exit code 0: signed and whole; 3: made here, but the manifest is broken or gone; 4: no mark of "
+        "ours is found; 2: the file cannot be read.",
+        allow_abbrev=False,
+    )
+    marks.add_argument("video", type=Path)
     models = commands.add_parser("models", help="list, download or verify the models", allow_abbrev=False)
     deeds = models.add_subparsers(dest="deed", metavar="{list,download,verify}")
     deeds.add_parser("list", help="list the models (the default)", allow_abbrev=False)
@@ -271,6 +280,15 @@ def inspect(arguments: argparse.Namespace) -> None:
     print(read_record(arguments.video).model_dump_json(indent=2))
 
 
+def verify(arguments: argparse.Namespace) -> int:
+    """Print what marks a video carries; returns the exit code that says so too."""
+    from engine.media.marking.verify import verify as verified
+
+    verdict = verified(arguments.video)
+    print(*verdict.lines(), sep="\n")
+    return verdict.code
+
+
 def export(arguments: argparse.Namespace) -> None:
     """Write a finished video as it is taken away."""
     given = {name: value for name in Export.model_fields if (value := getattr(arguments, name)) is not None}
@@ -319,6 +337,8 @@ def main(argv: list[str] | None = None) -> int:
                 generate(arguments)
             case "inspect":
                 inspect(arguments)
+            case "verify":
+                return verify(arguments)
             case "models":
                 models(arguments)
             case "export":

@@ -17,6 +17,14 @@ def voice_like(seconds: float, rate_hz: int = RATE_HZ) -> np.ndarray:
     return (0.1 * buzz * np.sin(np.pi * 4 * time_s) ** 2).astype(np.float32)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _signing_folder(tmp_path_factory: pytest.TempPathFactory):
+    """Videos are signed here as everywhere, by a key that goes with the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ECHOMIMIC_SIGNING_FOLDER", str(tmp_path_factory.mktemp("signing")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def portrait() -> Path:
     """A public-domain photograph of one face, 512 x 600 px, mouth closed."""

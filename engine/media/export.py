@@ -20,6 +20,9 @@ from engine.contract.export import RATIOS, Export
 from engine.media.audio import SAMPLE_RATE_HZ, read_audio
 from engine.media.captions import Caption, as_srt, as_vtt, lay_captions
 from engine.media.face import track_face
+from engine.media.marking.manifest import AIGC_KEY, aigc, sign
+from engine.media.marking.signer import is_marking, signing_files
+from engine.media.marking.watermark import find, mark_rgb
 from engine.media.video import probe, read_metadata, read_video_frames
 
 SHORT_SIDES_PX = (720, 1080)
@@ -48,6 +51,9 @@ def export(video: Path, out: Path, wanted: Export) -> list[Path]:
     out = out.with_suffix(f".{wanted.format}")
     if out.exists() and out.samefile(video):
         raise UserError(f"{out.name} is the video itself, which is kept; give another name for what is written.", "out")
+    marked = is_marking()
+    if marked:
+        signing_files()  # before the work, not after it
     silent = np.zeros(round(info.duration_s * SAMPLE_RATE_HZ), np.float32)
     sound = read_audio(video, field="video") if info.audio_sample_rate_hz else silent
     captions = lay_captions(wanted.captions, sound)
@@ -69,10 +75,20 @@ def export(video: Path, out: Path, wanted: Export) -> list[Path]:
                 clip = CompositeVideoClip([clip, *_drawn(captions, font, size)], size=size)
             if wanted.format == "gif":
                 clip = clip.resized(min(1.0, GIF_SIDE_PX / max(size)))
+            # What was scaled is marked again at its new size; once is enough for what was not.
+            same_pictures = RATIOS[wanted.shape] is None and wanted.format == "mp4"
+            if marked and not (same_pictures and find(read_video_frames(video), np.ones(1)).found):
+                clip = clip.image_transform(mark_rgb)
+            if wanted.format == "gif":
                 clip.write_gif(str(part), fps=GIF_FPS, logger=None)
             else:
                 heard = _heard(video, wanted, clip.duration) if info.audio_sample_rate_hz else None
-                _write(clip, part, heard, read_metadata(video))
+                metadata = read_metadata(video)
+                _write(clip, part, heard, {AIGC_KEY: aigc(metadata)} | metadata if marked else metadata)
+        if marked:
+            signed = part.with_name(f"{part.stem}.signed{part.suffix}")
+            sign(part, signed, part.suffix, has_sound=bool(info.audio_sample_rate_hz) and wanted.format == "mp4")
+            signed.replace(part)
         part.replace(out)
     finally:
         for left in [path for path in out.parent.iterdir() if path.name.startswith(part.stem)]:  # the sound's too

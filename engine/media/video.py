@@ -25,6 +25,9 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 
 from engine.contract.errors import UserError
 from engine.media.audio import METADATA_ERRORS, OPEN_OPTIONS, SAMPLE_RATE_HZ
+from engine.media.marking.manifest import AIGC_KEY, aigc, sign
+from engine.media.marking.signer import is_marking, signing_files
+from engine.media.marking.watermark import mark_luma
 
 CRF = 16
 PRESET = "veryfast"
@@ -37,6 +40,7 @@ SQUARE_LIMIT = 4.0
 """Pixels that are told to be longer than this are taken for square: no camera makes them."""
 HDR = {16: "PQ", 18: "HLG"}
 """Transfer characteristics of high dynamic range, by their number in H.273."""
+LIMITED_RANGE = 235 - 16  # white minus black of limited-range luma, ITU-R BT.709
 HD_HEIGHT_PX = 720  # untagged video is BT.709 from here up and BT.601 below, as players take it
 
 
@@ -81,6 +85,9 @@ class VideoWriter:
     also long JSON texts.
     Leaving the block normally makes the file appear at `path`, replacing an older one; leaving it by any exception,
     cancelling included, or without a frame leaves nothing. Raises `UserError(field)` when the file cannot be written.
+
+    The pictures are watermarked, the file labelled and signed, unless it is not `marked` (what shows nobody made up) or
+    the host turned marking off; where it cannot be signed, nothing is written.
     """
 
     def __init__(
@@ -94,6 +101,7 @@ class VideoWriter:
         metadata: dict[str, str] | None = None,
         times_s: Sequence[float] | None = None,
         field: str = "out",
+        marked: bool = True,
     ) -> None:
         if size[0] % 2 or size[1] % 2:
             raise ValueError(f"yuv420p needs even sides; got {size[0]} × {size[1]}, pad with even_size")
@@ -101,7 +109,11 @@ class VideoWriter:
         self.path = Path(path)
         self.frames_written = 0
         self._size, self._fps, self._audio, self._rate_hz = size, Fraction(fps), audio, sample_rate_hz
-        self._metadata, self._field, self._times_s = metadata or {}, field, times_s
+        self._metadata, self._field, self._times_s = dict(metadata or {}), field, times_s
+        self._is_marked = is_marking() and marked
+        if self._is_marked:
+            signing_files()  # before the work, not after it
+            self._metadata[AIGC_KEY] = aigc(self._metadata)
         self._samples_written = 0
 
     def __enter__(self) -> Self:
@@ -129,6 +141,10 @@ class VideoWriter:
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND,
         )
+        if self._is_marked:
+            plane = picture.planes[0]
+            luma = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
+            mark_luma(luma[:, : plane.width], span=LIMITED_RANGE)
         picture.pts = round(self._time_s(self.frames_written) / self._time_base)
         picture.time_base = self._time_base
         self._mux(self._video_stream.encode(picture))
@@ -152,13 +168,25 @@ class VideoWriter:
                 if self._audio_stream is not None:
                     self._mux(self._audio_stream.encode(None))
                 self._close()
-                self._temporary.replace(self.path)
+                self._publish()
             else:
                 self._close()
         finally:
             self._temporary.unlink(missing_ok=True)
         if kind is None and not self.frames_written:
             raise ValueError("no frame was written")
+
+    def _publish(self) -> None:
+        """Sign the whole file, and only then let it appear."""
+        if self._is_marked:
+            signed = self._temporary.with_suffix(".signed.partial")
+            try:
+                sign(self._temporary, signed, ".mp4", has_sound=self._audio is not None)
+                signed.replace(self._temporary)
+            finally:
+                signed.unlink(missing_ok=True)
+            self._temporary.chmod(0o644)
+        self._temporary.replace(self.path)
 
     def _add_video_stream(self) -> av.VideoStream:
         stream = self._container.add_stream("libx264", rate=self._fps, options={"crf": str(CRF), "preset": PRESET})

@@ -50,8 +50,12 @@ def test_a_static_region_keeps_40_db_while_another_moves(tmp_path: Path) -> None
 @pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (200, 40, 40), (40, 180, 60), (30, 60, 220)])
 def test_flat_colours_come_back(tmp_path: Path, color: tuple[int, int, int]) -> None:
     frame = np.full((48, 64, 3), color, np.uint8)
-    (read,) = read_video_frames(write(tmp_path / "flat.mp4", [frame]))
+    (read,) = read_video_frames(write(tmp_path / "flat.mp4", [frame], marked=False))
     assert np.abs(read.astype(int) - frame).max() <= 3
+    (read,) = read_video_frames(write(tmp_path / "marked.mp4", [frame]))
+    assert np.abs(read.astype(int) - frame).max() <= 10
+    # The watermark has no mean; at black and white half of it is cut off.
+    assert np.abs(read.mean((0, 1)) - frame.mean((0, 1))).max() <= 1.5
 
 
 def test_the_file_says_bt709_and_limited_range_and_starts_with_its_index(tmp_path: Path) -> None:

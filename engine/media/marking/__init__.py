@@ -1,0 +1,1 @@
+"""What says that a video is synthetic: in the pixels, in the container, signed."""
