@@ -23,6 +23,7 @@ from engine.contract.motion_edit import MotionEdit
 from engine.nano.edited_motion import edited_life, edited_points
 from engine.nano.life import BODY, GAZE, POSE, Life
 from engine.nano.living_face import calm_lids, control_motion, move_lids, tie_lids
+from engine.nano.mouth_range import fit_mouth
 from engine.sampling.tasks import FRAMES_PER_LATENT
 
 GRID = 8
@@ -209,6 +210,7 @@ class FaceMotionAutoencoder(nn.Module):
         """
         motion, slots = (part[0].detach().numpy() for part in self.unpack(latents))
         motion = motion.copy()
+        fit_mouth(motion, reference.shape, CONTROL_POINTS, _is_lip())
         tie_lids(motion, CONTROL_POINTS)
         if life is None:
             life = Life.none(len(motion))
@@ -242,9 +244,10 @@ class FaceMotionAutoencoder(nn.Module):
 
     def decode_lips(self, latents: Tensor, reference: FaceReference) -> LipMotion:
         """Latents [1, 16, T, 8, 8] → what lips and jaw of `reference` do, free of the head's pose."""
-        motion, slots = (part[0].detach() for part in self.unpack(latents))
-        teeth, tongue = np.clip(slots.numpy()[:, _POSE_SLOTS:], 0, 1).T
-        places = (_control_points(reference.shape)[0] + motion).flatten(1).numpy()
+        motion, slots = (part[0].detach().numpy().copy() for part in self.unpack(latents))
+        fit_mouth(motion, reference.shape, CONTROL_POINTS, _is_lip())
+        teeth, tongue = np.clip(slots[:, _POSE_SLOTS:], 0, 1).T
+        places = (_control_points(reference.shape)[0].numpy() + motion).reshape(len(motion), -1)
         return LipMotion(places, _is_lip(), teeth, tongue, self.ridge.numpy(), self.mean_face.numpy())
 
 

@@ -21,9 +21,9 @@ POSE = slice(0, 6)
 CLOSING, DROOP, GAZE, BROWS, CORNERS, BODY = 6, 7, slice(8, 10), slice(10, 12), slice(12, 14), slice(14, 16)
 TRACKS = 16
 
-YAW_DEG, PITCH_DEG, ROLL_DEG = 5.2, 2.8, 3.0
+YAW_DEG, PITCH_DEG, ROLL_DEG = 5.8, 3.4, 3.2
 """Typical distance of where the head comes to rest between its moves; it moves every second or two while it speaks."""
-MOST_DEG = (9.5, 5.5, 6.0)
+MOST_DEG = (11.0, 6.5, 6.0)
 CROSSES = 0.72
 """How often a move goes over to the other side of the picture's own pose."""
 MOVE_S = (0.55, 1.1)
@@ -149,7 +149,7 @@ def live(voice: Voice, wanted: Manner, key: int) -> Life:
     tracks[:, 3], tracks[:, 4] = 1.1 * lean, -0.0045 * breath
     tracks[:, 1] -= np.radians(0.35) * breath * min(1.0, wanted.head + 0.1)
     tracks[:, GAZE] = _gaze(voice, head_deg, random["eyes"])
-    tracks[:, DROOP] = 0.8 * tracks[:, 9] + 0.6 * _wander(len(tracks), 0.35, random["lids"])
+    tracks[:, DROOP] = 0.8 * tracks[:, 9] + 0.75 * _wander(len(tracks), 0.35, random["lids"])
     tracks[:, CLOSING] = _blinks(voice, wanted.blink_gap, random["lids"])
     _stir(tracks, voice, random["face"])
     tracks *= _ease(np.clip(np.arange(len(tracks)) / EASE_FRAMES, 0, 1))[:, None]
@@ -283,19 +283,19 @@ def _stir(tracks: np.ndarray, voice: Voice, random: np.random.Generator) -> None
     both = np.zeros(frames)
     last = -FPS
     for at, strength in voice.stresses:
-        wants, size = random.random(), random.uniform(2.8, 4.8)
+        wants, size = random.random(), random.uniform(3.6, 6.0)
         if wants < 0.35 + 0.4 * strength and at - last > 0.6 * FPS:
             course = (6, random.uniform(1, 5), random.uniform(8, 14))
             _bump(both, at - 6, course, size * (0.5 + 0.5 * strength))
             last = at
     for start, _ in voice.phrases:
         if random.random() < 0.5:
-            _bump(both, start - 4, (6, random.uniform(2, 8), 14), random.uniform(1.5, 3.0))
-    both = gaussian_filter1d(5.5 * np.tanh(both / 5.5), 1.2)
+            _bump(both, start - 4, (6, random.uniform(2, 8), 14), random.uniform(2.0, 4.0))
+    both = gaussian_filter1d(6.5 * np.tanh(both / 6.5), 1.2)
     drift, apart = 0.5 * _wander(frames, 2.0, random), 0.35 * _wander(frames, 1.6, random)
     lean = 1 + 0.15 * random.normal()
     tracks[:, 10], tracks[:, 11] = both * lean + drift + apart, both * (2 - lean) + drift - apart
     # A mood that was asked for is not frowned away.
-    smile = np.maximum(1.0 * _wander(frames, 1.8, random), -0.3)
-    skew = 0.7 * _wander(frames, 1.2, random)
+    smile = np.maximum(1.6 * _wander(frames, 2.2, random), -0.5)
+    skew = 1.0 * _wander(frames, 1.6, random)
     tracks[:, 12], tracks[:, 13] = smile + skew, smile - skew

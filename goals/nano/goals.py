@@ -2,7 +2,7 @@
 
 from engine.session import Session
 from goals.goal import Measured, Part, Place, Row
-from goals.nano import held_out, lip_sync
+from goals.nano import held_out, life, lip_sync
 from goals.nano.jobs import ENGLISH_SPEECH, TIMED_RUNS, find_jobs, machine, prove_clip, timed_runs
 from goals.nano.report import EXPLANATION, clips_markdown
 from goals.nano.rows import clip_rows, studio_row, time_row
@@ -26,6 +26,12 @@ def _clips(place: Place) -> Measured:
     session, model = _session(place)
     clips = [prove_clip(session, job, model) for job in jobs]
     return Measured(clip_rows(clips), clips_markdown(clips, machine()))
+
+
+@PART.goal("life")
+def _life(place: Place) -> Measured:
+    """`--set model=nano`; look.jpg among the videos shows every clip."""
+    return life.measure(place)
 
 
 @PART.goal("held-out")
