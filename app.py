@@ -13,7 +13,6 @@ import logging
 import os
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,8 +40,6 @@ THUMBNAIL_SIDE_PX = 900
 FIRST_FRAMES, FRAMES_APART = 150, 5
 """Where a film's face is looked for: in every fifth of its first frames, then nowhere."""
 POSTER_FRAME = 25
-PREVIEW_S = 1.0
-PREVIEW_SIDE_PX = 480
 log = logging.getLogger("echomimic")
 
 
@@ -50,12 +47,14 @@ class LocalEngine:
     """The engine of this process behind the page's ports; imports what is heavy when it is first needed."""
 
     def __init__(self, model: str) -> None:
+        from engine.compare import Comparer
         from engine.session import Session
 
         self._model = model
         self._session = Session()
         self._quick = Session()
-        """Nano once more, for previews and drafts, which do not wait for the job that runs."""
+        """Nano once more, for comparisons and drafts, which do not wait for the job that runs."""
+        self._comparer = Comparer(self._quick)
         self._readiness = Readiness(ready=False)
         self._warm = threading.Event()
 
@@ -67,7 +66,7 @@ class LocalEngine:
             view_film=self.view_film,
             view_voice=self.view_voice,
             readiness=lambda: self._readiness,
-            preview=self.preview,
+            compare=self._once_warm(self._comparer),
             preview_motion=self._once_warm(self._quick.preview_motion),
             draft=self._once_warm(self._quick.generate),
             poster=poster,
@@ -140,30 +139,6 @@ class LocalEngine:
         notices += [SILENCE_NOTICE] if is_silent(wave) else []
         return VoiceView(len(wave) / SAMPLE_RATE_HZ, " ".join(notices) or None)
 
-    def preview(self, request: GenerationRequest, at_s: float) -> bytes:
-        """A second of the voice around `at_s`, spoken by a small copy of the picture. Raises UserError."""
-        import soundfile
-
-        from engine.media.audio import SAMPLE_RATE_HZ, read_audio
-
-        if not find_variant(request.model).is_nano or request.image is None:
-            raise UserError("Only nano can draw a live preview, and only of a picture.", "model")
-        wave = read_audio(request.audio)
-        length = int(PREVIEW_S * SAMPLE_RATE_HZ)
-        start = max(0, min(int(at_s * SAMPLE_RATE_HZ), len(wave) - length))
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            small = {"audio": folder / "voice.wav", "out": folder / "preview.mp4"}
-            soundfile.write(small["audio"], wave[start : start + length], SAMPLE_RATE_HZ)
-            for field in ("image", "last_image"):
-                path: Path | None = getattr(request, field)
-                if path is not None:
-                    small[field] = folder / f"{field}.png"
-                    _write_small(path, small[field])
-            self._warm.wait()
-            self._quick.generate(request.model_copy(update=small))
-            return small["out"].read_bytes()
-
     def _once_warm(self, of_nano: Callable[..., Any]) -> Callable[..., Any]:
         """What nano does beside whatever job runs, once `warm_up` is through."""
         return lambda *given: of_nano(*given) if self._warm.wait() else None
@@ -208,16 +183,6 @@ def _jpeg(picture: "np.ndarray") -> bytes:
     file = io.BytesIO()
     thumbnail.save(file, "JPEG", quality=88)
     return file.getvalue()
-
-
-def _write_small(path: Path, out: Path) -> None:
-    from PIL import Image
-
-    from engine.media.picture import read_picture
-
-    small = Image.fromarray(read_picture(path))
-    small.thumbnail((PREVIEW_SIDE_PX, PREVIEW_SIDE_PX))
-    small.save(out)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

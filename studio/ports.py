@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from engine.contract.comparison import Comparison
 from engine.contract.export import Export
 from engine.contract.progress import ProgressCallback
 from engine.contract.records import GenerationRecord
@@ -90,8 +91,8 @@ class EnginePorts:
     view_film: Callable[[Path], FilmView]
     view_voice: Callable[[Path], VoiceView]
     readiness: Callable[[], Readiness]
-    preview: Callable[[GenerationRequest, float], bytes]
-    """About a second of the request's video from the given second on, small: an encoded mp4. Quick models only."""
+    compare: Callable[[GenerationRequest, GenerationRequest, float], Comparison]
+    """The face at the given second under two requests that differ in their settings alone. Quick models only."""
     preview_motion: Callable[[GenerationRequest, float], bytes]
     """About a second of the face round the given second, of a request that only draws: an animated WebP."""
     draft: Callable[[GenerationRequest], GenerationRecord]

@@ -175,13 +175,6 @@ def preview_picture(webp: bytes) -> str:
     return f"<figure class='em-preview'><img src='{source}' alt='{tr('Preview of the face')}'></figure>"
 
 
-def preview_film(mp4: bytes) -> str:
-    """A second of the video as the settings would make it."""
-    source = base64.b64encode(mp4).decode()
-    play = "autoplay loop muted playsinline"  # silent: the result's own sound may be playing beside it
-    return f"<video class='em-preview-film' src='data:video/mp4;base64,{source}' {play}></video>"
-
-
 def preview_placeholder() -> str:
     """The preview's place while there is none."""
     return f"<figure class='em-preview em-waiting'>{LOGO}</figure>"

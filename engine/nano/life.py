@@ -24,7 +24,7 @@ TRACKS = 16
 YAW_DEG, PITCH_DEG, ROLL_DEG = 5.8, 3.4, 3.2
 """Typical distance of where the head comes to rest between its moves; it moves every second or two while it speaks."""
 MOST_DEG = (11.0, 6.5, 6.0)
-CROSSES = 0.72
+CROSSES = 0.8
 """How often a move goes over to the other side of the picture's own pose."""
 MOVE_S = (0.55, 1.1)
 LISTENING = 0.35
@@ -283,7 +283,7 @@ def _stir(tracks: np.ndarray, voice: Voice, random: np.random.Generator) -> None
     both = np.zeros(frames)
     last = -FPS
     for at, strength in voice.stresses:
-        wants, size = random.random(), random.uniform(3.6, 6.0)
+        wants, size = random.random(), random.uniform(4.0, 6.4)
         if wants < 0.35 + 0.4 * strength and at - last > 0.6 * FPS:
             course = (6, random.uniform(1, 5), random.uniform(8, 14))
             _bump(both, at - 6, course, size * (0.5 + 0.5 * strength))
@@ -297,5 +297,5 @@ def _stir(tracks: np.ndarray, voice: Voice, random: np.random.Generator) -> None
     tracks[:, 10], tracks[:, 11] = both * lean + drift + apart, both * (2 - lean) + drift - apart
     # A mood that was asked for is not frowned away.
     smile = np.maximum(1.6 * _wander(frames, 2.2, random), -0.5)
-    skew = 1.0 * _wander(frames, 1.6, random)
+    skew = 0.9 * _wander(frames, 1.6, random)
     tracks[:, 12], tracks[:, 13] = smile + skew, smile - skew

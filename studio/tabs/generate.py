@@ -18,6 +18,7 @@ from engine.contract.settings import Settings
 from engine.contract.variants import TASK_INFO, Task, find_variant
 from studio import views
 from studio.batch import read_batch
+from studio.comparison import pinned, shown
 from studio.examples import Examples
 from studio.job_rows import Job
 from studio.service import Studio, with_steps
@@ -142,7 +143,8 @@ class Workspace:
             **every,
             **QUIET,
         )
-        live.curves.redraw(self._render, [self.task, live.preview_on], [live.rendered, live.said], **every, **QUIET)
+        compared = [self.task, live.preview_on, result.job_id]
+        live.curves.redraw(self._compare, compared, [live.rendered, live.said], **every, **QUIET)
         for preset in (live.guidance_preset, live.speed_preset):
             preset.input(
                 self._take_presets, [result.job_id, live.guidance_preset, live.speed_preset], changed, **every, **QUIET
@@ -344,21 +346,25 @@ class Workspace:
         variant = find_variant(given["model"])
         return try_settings(variant, self.form.settings_values(given) | changes)
 
-    def _render(self, event: gr.EventData, task: Task, wanted: bool, **given: Any) -> Updates:
+    def _compare(
+        self, event: gr.EventData, task: Task, wanted: bool, job_id: str | None, request: gr.Request, **given: Any
+    ) -> Updates:
         live = self.form.live
         if not wanted:
             return {live.rendered: gr.update(value="", visible=False)}
         changes = {name: value for name, value in event.changes.items() if name in LIVE_NAMES}
         parameters = {self.form.form.fields[name].parameter: value for name, value in changes.items()}
         try:
-            request = self.studio.request_for(
+            after = self.studio.request_for(
                 self.form.request_values(task, given | {"settings_by_step": None}),
                 self.form.settings_values(given | parameters),
             )
-            mp4 = self.studio.ports.preview(request, float(event.at_s))
+            job = self.studio.store.find(job_id, owner_of(request)) if job_id else None
+            before, after = pinned(after, job)
+            html = shown(self.studio.ports.compare(before, after, float(event.at_s)))
         except UserError as wrong:
             return {live.said: gr.update(value=views.error_line(wrong.message), visible=True)}
-        return {live.rendered: gr.update(value=views.preview_film(mp4), visible=True)}
+        return {live.rendered: gr.update(value=html, visible=True)}
 
     def _show(self, job: Job) -> Updates:
         said = self._say(job.error, job.error_field) if job.error else self._say(None, None)

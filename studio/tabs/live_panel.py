@@ -48,7 +48,7 @@ class LivePanel:
             with gr.Row(elem_classes="em-line"):
                 self.preview_on = gr.Checkbox(
                     label=label("Live preview"),
-                    info=label("Letting a handle go draws one second again, at the playhead (nano)."),
+                    info=label("Letting a handle go shows the face at the playhead, before and now (nano)."),
                     elem_id="live-preview-on",
                 )
             self.rendered = views.drawn(visible=False, elem_id="live-preview")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from engine.contract.comparison import Comparison, Seen
 from engine.contract.errors import FaceNotFound, StopEarly
 from engine.contract.progress import Progress, ProgressCallback, ignore_progress
 from engine.contract.records import METADATA_KEY, GenerationRecord, without_places
@@ -52,7 +53,7 @@ class SmallEngine:
             view_film,
             view_voice,
             lambda: Readiness(ready=True),
-            self.preview,
+            self.compare,
             lambda request, at_s: _encoded(Image.new("RGB", (16, 16), "red"), "WEBP"),
             lambda request: SmallEngine().generate(request, ignore_progress),
             lambda video: _encoded(Image.new("RGB", (16, 16), "green"), "JPEG"),
@@ -97,11 +98,17 @@ class SmallEngine:
         self.seeds_done.append(request.seed)
         return record
 
-    def preview(self, request: GenerationRequest, at_s: float) -> bytes:
+    def compare(self, before: GenerationRequest, after: GenerationRequest, at_s: float) -> Comparison:
+        """The mouth opens as the voice's guidance says."""
         with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "preview.mp4"
-            SmallEngine().generate(request.model_copy(update={"out": out}), lambda progress: None)
-            return out.read_bytes()
+            out = Path(folder) / "seen.mp4"
+            SmallEngine().generate(after.model_copy(update={"out": out}), lambda progress: None)
+            mp4 = out.read_bytes()
+
+        def seen(request: GenerationRequest, more: float = 0.0) -> Seen:
+            return Seen((request.settings.phda.audio.low / 100 + more,) * 30, ((more, 0.0),) * 30)
+
+        return Comparison(mp4, seen(before), seen(after), seen(before, 0.2))
 
     def _steps(
         self,
