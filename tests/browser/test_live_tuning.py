@@ -248,3 +248,16 @@ def test_the_page_speaks_chinese_where_the_browser_does(server: Server, visitor:
     expect(page.locator("#result-status")).to_contain_text(words["Your video appears here."])
     page.locator("#prompt-examples").get_by_text(words["happy, nodding"]).click()
     expect(page.locator("#prompt textarea")).to_have_value("happy, nodding")  # which is what the model knows
+
+
+def test_a_drag_shows_the_face_before_and_now(server: Server, visitor: Visitor):
+    page = visitor(server.address)
+    choose_example(page)
+    page.click("#live-tuning button.label-wrap")
+    page.wait_for_selector("#curves svg")
+    page.check("#live-preview-on input")
+    drag(page, "phda.audio.low", 300)
+    expect(page.locator("#live-preview figcaption")).to_have_text("Mouth 50 % less open, head as before.")
+    expect(page.locator("#live-preview polyline")).to_have_count(2)
+    film = page.locator("#live-preview video")
+    assert film.evaluate("film => film.muted && film.loop") and page.locator("#live-preview video").count() == 1

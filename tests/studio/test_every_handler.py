@@ -59,7 +59,7 @@ HANDLERS = {
         "Workspace._batch",
         "Workspace._poll",
         "Workspace._redo",
-        "Workspace._render",
+        "Workspace._compare",
         "Workspace._restore_video",
         "Workspace._reuse",
         "Workspace._run_again",
