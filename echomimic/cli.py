@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-ENGINE = ("generate", "inspect", "verify", "export", "models", "doctor")
+ENGINE = ("generate", "inspect", "verify", "export", "motion", "models", "doctor")
 USAGE = """usage: echomimic COMMAND ...
 
   studio      open the page (echomimic studio --help)
@@ -11,6 +11,7 @@ USAGE = """usage: echomimic COMMAND ...
   inspect     print how a video was made
   verify      say whether a video is marked as synthetic, and whether it was changed
   export      crop, caption and level a finished video
+  motion      write a finished clip's motion as ARKit blend shapes
   models      list, download or verify models
   doctor      say what this machine has and lacks
   train       everything that trains and measures (echomimic train --help)

@@ -86,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = OneLineParser(prog="python -m engine", description="Make a portrait speak.", allow_abbrev=False)
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="{generate,inspect,export,motion,models,doctor}"
+        dest="command", required=True, metavar="{generate,inspect,verify,export,motion,models,doctor}"
     )
     generate = commands.add_parser("generate", help="make a video", allow_abbrev=False)
     for name in REQUEST_FLAGS:

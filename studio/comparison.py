@@ -33,7 +33,8 @@ def shown(comparison: Comparison) -> str:
         "<figure class='em-compare'>"
         f"<div class='em-compare-heads'><span>{tr('before')}</span><span>{tr('now')}</span></div>"
         f"<video src='data:video/mp4;base64,{source}' autoplay loop muted playsinline></video>"
-        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role='img' aria-label='{tr('Opening of the mouth, before and now')}'>"
+        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' preserveAspectRatio='none' role='img' "
+        f"aria-label='{tr('Opening of the mouth, before and now')}'>"
         f"{_line(comparison.before.opening_mm, 'em-was')}{_line(comparison.after.opening_mm, 'em-is')}</svg>"
         f"<figcaption>{sentence(comparison)}</figcaption></figure>"
     )

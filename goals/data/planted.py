@@ -125,7 +125,7 @@ def _write(path: Path, make: Callable[[], _Base], fps: int = FPS) -> None:
         return
     base = make()
     height, width = base.frames[0].shape[:2]
-    with VideoWriter(path, (width, height), fps, base.wave) as writer:
+    with VideoWriter(path, (width, height), fps, base.wave, marked=False) as writer:
         for frame in _at_rate(base.frames, fps):
             writer.write(frame)
     assert probe(path).num_frames >= FPS

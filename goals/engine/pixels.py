@@ -40,7 +40,7 @@ def encoded_latents(examples: Path, folder: Path) -> tuple[dict[int, int], dict[
 
     film = folder / "film.mp4"
     still = even_size(read_picture(portrait))
-    with VideoWriter(film, (still.shape[1], still.shape[0]), FPS) as writer:
+    with VideoWriter(film, (still.shape[1], still.shape[0]), FPS, marked=False) as writer:
         for index in range(FILM_FRAMES):
             writer.write(np.roll(still, index // 6, axis=1))
     request = build_request(values | {"video": film, "task": "lip-sync"}, SMALL)
