@@ -15,6 +15,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -47,14 +48,12 @@ class LocalEngine:
     """The engine of this process behind the page's ports; imports what is heavy when it is first needed."""
 
     def __init__(self, model: str) -> None:
-        from engine.compare import Comparer
         from engine.session import Session
 
         self._model = model
         self._session = Session()
         self._quick = Session()
         """Nano once more, for comparisons and drafts, which do not wait for the job that runs."""
-        self._comparer = Comparer(self._quick)
         self._readiness = Readiness(ready=False)
         self._warm = threading.Event()
 
@@ -66,7 +65,7 @@ class LocalEngine:
             view_film=self.view_film,
             view_voice=self.view_voice,
             readiness=lambda: self._readiness,
-            compare=self._once_warm(self._comparer),
+            compare=self._once_warm(self._compare),
             preview_motion=self._once_warm(self._quick.preview_motion),
             draft=self._once_warm(self._quick.generate),
             poster=poster,
@@ -138,6 +137,16 @@ class LocalEngine:
         wave = read_audio(path, max_s=find_variant(self._model).max_audio_s, notices=notices)
         notices += [SILENCE_NOTICE] if is_silent(wave) else []
         return VoiceView(len(wave) / SAMPLE_RATE_HZ, " ".join(notices) or None)
+
+    @cached_property
+    def _comparer(self) -> Callable[..., Any]:
+        """Kept, because it keeps what it has drawn."""
+        from engine.compare import Comparer
+
+        return Comparer(self._quick)
+
+    def _compare(self, *given: Any) -> Any:
+        return self._comparer(*given)
 
     def _once_warm(self, of_nano: Callable[..., Any]) -> Callable[..., Any]:
         """What nano does beside whatever job runs, once `warm_up` is through."""

@@ -296,6 +296,8 @@ def _stir(tracks: np.ndarray, voice: Voice, random: np.random.Generator) -> None
     lean = 1 + 0.15 * random.normal()
     tracks[:, 10], tracks[:, 11] = both * lean + drift + apart, both * (2 - lean) + drift - apart
     # A mood that was asked for is not frowned away.
-    smile = np.maximum(1.6 * _wander(frames, 2.2, random), -0.5)
+    smile = np.maximum(1.5 * _wander(frames, 2.2, random), -0.5)
     skew = 0.9 * _wander(frames, 1.6, random)
-    tracks[:, 12], tracks[:, 13] = smile + skew, smile - skew
+    # A mood comes slowly: from the picture's own corners, in a second and a half.
+    begun = _ease(np.clip(np.arange(frames) / (3 * EASE_FRAMES), 0, 1))
+    tracks[:, 12], tracks[:, 13] = begun * (smile + skew), begun * (smile - skew)
